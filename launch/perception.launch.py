@@ -1,0 +1,152 @@
+"""Camera images in, masks and an occupancy grid out: a segmenter for each camera of a robot, one grid mapper for all.
+
+ros2 launch seg_perception perception.launch.py robot:=car model:=road_lite device:=cpu camera:=/camera
+ros2 launch seg_perception perception.launch.py robot:=car_surround     # with front/image_raw, left/image_raw, …
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from seg_perception.core.errors import SegPerceptionError
+
+SHARE = Path(get_package_share_directory("seg_perception"))
+
+Remappings = list[tuple[str, str]]
+
+DEFAULTS = {
+    "robot": ("car", "a preset of config/robots, or the path of a YAML file"),
+    "model": ("", "a bundle of config/models, or a path; empty: the robot's"),
+    "device": ("", "cpu, cuda, cuda:N; empty: the robot's"),
+    "camera": ("camera", "prefix of the camera's topics; where the robot has several cameras, it is the name of each"),
+    "image": ("image_raw", "the image's topic below the prefix"),
+    "depth": ("depth_registered/image_rect", "that of aligned depth, for robots with use_depth"),
+    "image_transport": ("", "raw, compressed; empty: the robot's"),
+    "odom": ("odom", "odometry, for robots whose TF does not reach the camera"),
+    "namespace": ("", "of the nodes and their topics; one for each camera"),
+    "params_file": ("", "YAML file whose parameters override the robot's"),
+}
+SWITCHES = {
+    "autostart": ("true", "false: a lifecycle manager configures and activates the nodes"),
+    "use_sim_time": ("false", "time comes from /clock"),
+    "rviz": ("false", "show camera, overlay and grid in RViz"),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [DeclareLaunchArgument(name, default_value=v, description=d) for name, (v, d) in DEFAULTS.items()]
+    switches = [
+        DeclareLaunchArgument(name, default_value=v, description=d, choices=["true", "false"])
+        for name, (v, d) in SWITCHES.items()
+    ]
+    return LaunchDescription([*arguments, *switches, *large_image_transport(), OpaqueFunction(function=nodes)])
+
+
+def large_image_transport() -> list[Action]:
+    """Fast DDS with a shared memory that holds images, unless the user has a profile of their own."""
+    rmw = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    if not rmw.startswith("rmw_fastrtps"):
+        return [LogInfo(msg=f"{rmw} runs with its own settings; the shipped ones for large images are for Fast DDS")]
+    names = ["FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"]
+    for name in names:
+        if os.environ.get(name):
+            return [LogInfo(msg=f"Fast DDS uses your {name}={os.environ[name]}")]
+    # Newer Fast DDS warns about the older name.
+    name = names[1] if os.environ.get("ROS_DISTRO") in ("humble", "jazzy") else names[0]
+    profile = str(SHARE / "config" / "fastdds_large_images.xml")
+    hint = f"the camera driver needs it as well: export {name}={profile}"
+    return [SetEnvironmentVariable(name, profile), LogInfo(msg=f"Fast DDS profile for large images is set; {hint}")]
+
+
+def nodes(context: LaunchContext) -> list[Action]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*DEFAULTS, *SWITCHES)}
+    files = [preset("robot", given["robot"], {path.stem: path for path in SHARE.glob("config/robots/*.yaml")})]
+    if given["params_file"]:
+        files.append(preset("params_file", given["params_file"], {}))
+    switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
+    only_camera = given["camera"].rstrip("/") + "/" if given["camera"] else ""
+
+    def node(name: str, namespace: str, arguments: dict[str, object], remappings: Remappings) -> LifecycleNode:
+        return LifecycleNode(
+            package="seg_perception",
+            executable=name,
+            name=name,
+            namespace=namespace,
+            parameters=[*map(str, files), {**switches, **arguments}],
+            remappings=remappings,
+            output="screen",
+            # A busy machine needs more than the usual 5 s to end a process well.
+            sigterm_timeout="20",
+        )
+
+    def segmenter(camera: str) -> LifecycleNode:
+        namespace = "/".join(filter(None, (given["namespace"], camera)))
+        remappings = image_remappings("" if camera else only_camera, given["image"])
+        return node("segmenter", namespace, segmenter_arguments(given), remappings)
+
+    cameras = camera_names(files)
+    depths = [
+        (f"{c}/depth", f"{c}/{given['depth']}") if c else ("depth", only_camera + given["depth"]) for c in cameras
+    ]
+    mapper = node("grid_mapper", given["namespace"], {}, [("odom", given["odom"]), *depths])
+    first = f"{cameras[0]}/" if cameras[0] else only_camera
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=given["namespace"],
+        arguments=["-d", str(SHARE / "config" / "rviz" / "perception.rviz")],
+        parameters=[{"use_sim_time": switches["use_sim_time"]}],
+        remappings=image_remappings(first, given["image"]),
+        condition=IfCondition(given["rviz"]),
+    )
+    return [*map(segmenter, cameras), mapper, rviz]
+
+
+def camera_names(files: list[Path]) -> list[str]:
+    """What the robot's files give to the grid_mapper as `cameras`; one camera without a name where they do not."""
+    names = [""]
+    for file in files:
+        try:
+            sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            for section in sections.values():
+                names = section["ros__parameters"].get("cameras", names)
+        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise SegPerceptionError(f"{file}: not a file of ROS parameters ({error!r})") from error
+    return names
+
+
+def image_remappings(prefix: str, image: str) -> Remappings:
+    """From the segmenter's inputs to the topics of a camera."""
+    topic = prefix + image
+    # Not every driver follows image_transport's naming.
+    compressed = topic if topic.endswith("compressed") else f"{topic}/compressed"
+    return [("image", topic), ("image/compressed", compressed), ("camera_info", f"{prefix}camera_info")]
+
+
+def segmenter_arguments(given: dict[str, str]) -> dict[str, object]:
+    """Parameters from those arguments that were given."""
+    values = {name: given[name] for name in ("model", "device", "image_transport") if given[name]}
+    if "model" in values:
+        bundles = {path.parent.name: path.parent for path in SHARE.glob("config/models/*/bundle.yaml")}
+        values["model"] = str(preset("model", values["model"], bundles))
+    return {name: ParameterValue(value, value_type=str) for name, value in values.items()}
+
+
+def preset(argument: str, value: str, presets: dict[str, Path]) -> Path:
+    """What this package has under a name, else what the user has at a path."""
+    path = presets.get(value, Path(value).expanduser())
+    if value and path.exists():
+        return path.resolve()
+    known = f"; installed are: {', '.join(sorted(presets))}" if presets else ""
+    raise SegPerceptionError(f"{argument}:={value}: there is no such file or folder{known}")

@@ -1,0 +1,166 @@
+"""Replays a recorded drive through the same nodes in simulated time and records their results; ends with the bag.
+
+ros2 launch seg_perception replay.launch.py bag:=drive out:=results robot:=car camera:=/camera
+
+Every argument of perception.launch.py but autostart and use_sim_time works here too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from seg_perception.core.errors import DataError, SegPerceptionError
+
+SHARE = Path(get_package_share_directory("seg_perception"))
+PERCEPTION = SHARE / "launch" / "perception.launch.py"
+DEFAULTS = {
+    "out": ("", "bag of the results; empty: ./replay_<time>"),
+    "rate": ("1.0", "speed; below 1 a slow machine misses no image"),
+    "camera": ("camera", "prefix of the camera's topics"),
+    "image": ("image_raw", "the image's topic below the prefix"),
+    "odom": ("odom", "odometry, for bags whose TF does not reach the camera"),
+    "namespace": ("", "of the nodes and their topics"),
+}
+RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+NODES = 2
+RESULTS = (
+    "segmentation/(mask|confidence|camera_info|overlay|classes|label_info)",
+    "occupancy_grid",
+    "obstacles",
+    "(segmenter|grid_mapper)/status",
+)
+# Nothing tells when every process has found every other.
+DISCOVERY_S = 2.0
+# The nodes still work on what was played last.
+DRAIN_S = 2.0
+
+
+def generate_launch_description() -> LaunchDescription:
+    bag = DeclareLaunchArgument("bag", description="folder of the rosbag2 to replay")
+    others = [DeclareLaunchArgument(name, default_value=v, description=d) for name, (v, d) in DEFAULTS.items()]
+    return LaunchDescription([bag, *others, OpaqueFunction(function=replay)])
+
+
+def replay(context: LaunchContext) -> list[Action]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in ("bag", *DEFAULTS)}
+    bag = Path(given["bag"]).expanduser()
+    out = Path(given["out"] or time.strftime("replay_%Y%m%d_%H%M%S")).expanduser()
+    if out.exists():
+        raise DataError(f"out:={out} exists already; name another folder for the results")
+    recorded = bag_topics(bag)
+
+    def resolved(*parts: str) -> str:
+        return resolved_topic("/".join(filter(None, parts)), given["namespace"])
+
+    image = image_topic(bag, recorded, resolved(given["camera"].rstrip("/"), given["image"]))
+    inputs = [image, resolved(given["camera"].rstrip("/"), "camera_info"), resolved(given["odom"]), "/tf", "/tf_static"]
+    missing = [topic for topic in inputs if topic not in recorded]
+    results = "|".join(resolved(result) for result in RESULTS)
+    transport = "compressed" if recorded[image] == COMPRESSED else "raw"
+    perception = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(PERCEPTION)),
+        launch_arguments={"autostart": "false", "use_sim_time": "true", "image_transport": transport}.items(),
+    )
+    record = ["record", "--use-sim-time", "--output", str(out), "--regex", f"^({results}|/diagnostics)$"]
+    # It may have much left to write.
+    recorder = ExecuteProcess(name="recorder", cmd=["ros2", "bag", *record], output="screen", sigterm_timeout="60")
+    # Paused, it already publishes the time, for which nodes and recorder wait.
+    play = ["play", str(bag), "--start-paused", "--clock", "100", "--rate", given["rate"], "--topics", *inputs]
+    qos = ["--qos-profile-overrides-path", str(SHARE / "config" / "replay_qos.yaml")]
+    player = ExecuteProcess(name="player", cmd=["ros2", "bag", *play, *qos], output="screen")
+    resume = ["ros2", "service", "call", "/rosbag2_player/resume", "rosbag2_interfaces/srv/Resume"]
+    return [
+        *([LogInfo(msg=f"{bag} has no {', '.join(missing)}")] if missing else []),
+        perception,
+        recorder,
+        player,
+        RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: after_exit(event, context, player, out))),
+        *bring_up([TimerAction(period=DISCOVERY_S, actions=[ExecuteProcess(name="resume", cmd=resume)])]),
+    ]
+
+
+def bring_up(ready: list[Action]) -> list[Action]:
+    """Configures and activates the nodes; `ready` follows when all are active. Ends the launch if one cannot be."""
+    active: set[str] = set()
+
+    def advance(context: LaunchContext) -> list[Action]:
+        event = context.locals.event
+        node: LifecycleNode = event.action
+        if (event.start_state, event.goal_state) == ("configuring", "inactive"):
+            return [change_state(Transition.TRANSITION_ACTIVATE, lambda other: other is node)]
+        if event.goal_state == "active":
+            active.add(node.node_name)
+            return ready if len(active) == NODES else []
+        if event.start_state in ("configuring", "activating"):
+            raise SegPerceptionError(f"{node.node_name} cannot start; its log says why")
+        return []
+
+    return [
+        RegisterEventHandler(OnStateTransition(entities=[OpaqueFunction(function=advance)])),
+        change_state(Transition.TRANSITION_CONFIGURE, lambda _: True),
+    ]
+
+
+def change_state(transition: int, nodes: Callable[[LifecycleNode], bool]) -> Action:
+    return EmitEvent(event=ChangeState(lifecycle_node_matcher=nodes, transition_id=transition))
+
+
+def after_exit(event: ProcessExited, context: LaunchContext, player: Action, out: Path) -> list[Action]:
+    if context.is_shutdown:
+        return []
+    if event.returncode:
+        raise SegPerceptionError(f"{event.process_name} ended with exit code {event.returncode}; its log says why")
+    if event.action is not player:
+        return []
+    results = LogInfo(msg=f"the bag has been played; the results are in {out}")
+    return [TimerAction(period=DRAIN_S, actions=[results, Shutdown(reason="the bag has been played")])]
+
+
+def resolved_topic(topic: str, namespace: str) -> str:
+    return topic if topic.startswith("/") else "/" + "/".join(filter(None, (namespace.strip("/"), topic)))
+
+
+def bag_topics(bag: Path) -> dict[str, str]:
+    """Topics of a bag and their types. Raises DataError."""
+    metadata = bag / "metadata.yaml"
+    if not metadata.is_file():
+        raise DataError(f"bag:={bag}: no metadata.yaml there; give a rosbag2 folder (ros2 bag reindex repairs one)")
+    information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+    topics = [entry["topic_metadata"] for entry in information["topics_with_message_count"]]
+    return {topic["name"]: topic["type"] for topic in topics}
+
+
+def image_topic(bag: Path, recorded: dict[str, str], image: str) -> str:
+    """The image of that name in the bag, raw or compressed. Raises DataError naming those that are there."""
+    for topic in (image, f"{image}/compressed"):
+        if recorded.get(topic) in (RAW, COMPRESSED):
+            return topic
+    there = sorted(topic for topic, kind in recorded.items() if kind in (RAW, COMPRESSED))
+    choice = ", ".join(there) or "none at all"
+    raise DataError(f"bag:={bag}: no images on {image}, but on {choice}; choose with camera:= and image:=")

@@ -1,0 +1,68 @@
+"""`seg-perception`: the commands of this package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from seg_perception.core.errors import SegPerceptionError
+
+COMMANDS = {
+    "demo": ("seg_perception.evaluation.demo_command", "drive through a simulated street, or over your own material"),
+    "doctor": ("seg_perception.evaluation.doctor_command", "show what is installed and whether the bundles are good"),
+    "benchmark": ("seg_perception.evaluation.benchmark_command", "measure speed and memory on this machine"),
+    "evaluate-grid": ("seg_perception.evaluation.evaluate_grid_command", "how far the grid can be trusted"),
+    "train": ("seg_perception.training.train_command", "train a model on labelled images"),
+    "export": ("seg_perception.training.export_command", "export a training as a bundle, int8 where it passes"),
+}
+"""Name → (module with `add_arguments(parser)` and `run(args) -> exit code`, one line of help)."""
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 good, 2 an error the message explains, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parse(arguments)
+        code: int = args.run(args)
+        return code
+    except SegPerceptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Imports the chosen command only: `doctor` must work where torch or ROS are missing."""
+    parser = argparse.ArgumentParser(prog="seg-perception", description="Semantic segmentation and occupancy grids.")
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    chosen = next((argument for argument in arguments if argument in COMMANDS), None)
+    for name, (module_name, text) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text)
+        if name == chosen:
+            module = _import(name, module_name)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser.parse_args(arguments)
+
+
+def _import(command: str, module_name: str):  # type: ignore[no-untyped-def]
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("seg_perception"):
+            raise
+        extra = "train" if module_name.startswith("seg_perception.training") else "cpu,sim,evaluate"
+        raise SegPerceptionError(
+            f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

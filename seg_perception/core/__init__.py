@@ -1,0 +1,1 @@
+"""The algorithms: numpy and OpenCV only, no ROS, no torch."""

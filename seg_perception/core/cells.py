@@ -1,0 +1,55 @@
+"""The part of a grid that one view can reach: its cells in the view's level frame, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.evidence import NOT_FREE, Evidence
+from seg_perception.core.grid import GridSpec
+from seg_perception.core.ground import PolarMap, Viewpoint
+
+Indices = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+@dataclass(frozen=True, eq=False)
+class ReachableCells:
+    """The cells `rows` x `columns` of a grid, seen from a viewpoint. Arrays over them have their shape."""
+
+    spec: GridSpec
+    rows: slice
+    columns: slice
+    view: Viewpoint
+
+    def ground(self, polar: PolarMap, evidence: Evidence) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Cost (or NOT_FREE, COVERED) and weight, uint8: the worst at a cell's four corners."""
+        spec = self.spec
+        x = spec.origin_x + np.arange(self.columns.start, self.columns.stop + 1) * spec.resolution - self.view.x
+        y = spec.origin_y + np.arange(self.rows.start, self.rows.stop + 1) * spec.resolution - self.view.y
+        c, s = np.cos(self.view.yaw), np.sin(self.view.yaw)
+        ahead = ((c * x)[None, :] + (s * y)[:, None]).astype(np.float32)
+        left = ((-s * x)[None, :] + (c * y)[:, None]).astype(np.float32)
+        row, column = polar.coordinates(ahead, left)
+        both = cv2.merge([evidence.ground, evidence.weight])
+        outside = (NOT_FREE, 0)
+        corners = cv2.remap(both, column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+        return _worst(np.maximum, corners[..., 0]), _worst(np.minimum, corners[..., 1])
+
+    def locate(self, distance: NDArray[np.float32], bearing: NDArray[np.float32]) -> tuple[Indices, NDArray[np.bool_]]:
+        """Points from the foot point, m and rad: (row, column) of those within, and which of them (same shape) are."""
+        heading = bearing + self.view.yaw
+        x = self.view.x + distance * np.cos(heading) - self.spec.origin_x
+        y = self.view.y + distance * np.sin(heading) - self.spec.origin_y
+        column = np.floor(x / self.spec.resolution).astype(np.intp) - self.columns.start
+        row = np.floor(y / self.spec.resolution).astype(np.intp) - self.rows.start
+        height, width = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+        within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        return (row[within], column[within]), within
+
+
+def _worst(choose: np.ufunc, corners: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    across = choose(corners[:, :-1], corners[:, 1:])
+    return choose(across[:-1], across[1:])

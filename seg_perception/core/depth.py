@@ -1,0 +1,67 @@
+"""What an aligned depth image adds: obstacles stand where they were measured, not where the flat ground says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.camera import Camera
+from seg_perception.core.classes import UNLABELLED, ClassTable, Kind
+from seg_perception.core.errors import ImageError
+from seg_perception.core.ground import Viewpoint
+
+_GROUND_TOLERANCE = 0.15
+"""m off the plane at which depth contradicts ground, and above which something is an obstacle."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredView:
+    """A segmented view after its depth was taken into account.
+
+    mask, confidence: (H, W) uint8; ground that lies off the plane and obstacles one can pass under are unlabelled.
+    placed: (H, W) uint8, 1 where depth has placed an obstacle, so its foot need not be guessed. points: (N, 2) float32,
+    obstacle points in the level frame of the foot point, m. weights: (N,) uint8 confidence of each.
+    """
+
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    placed: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    weights: NDArray[np.uint8]
+
+
+def measure(
+    mask: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    camera: Camera,
+    view: Viewpoint,
+    table: ClassTable,
+    clearance: float,
+    max_range: float,
+) -> MeasuredView:
+    """Place what `depth` measures: (H, W) float32, m along the optical axis (REP-118), NaN, inf or 0 where it does not.
+
+    clearance: m; what hangs higher is no obstacle. max_range: m; farther out depth is not used. Raises ImageError when
+    the sizes differ.
+    """
+    if depth.shape != mask.shape:
+        raise ImageError(f"depth is {depth.shape}, the mask {mask.shape}; publish depth aligned to the mask's camera")
+    rays = camera.pixel_rays
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        points = (rays * (depth / rays[..., 2])[..., None]) @ view.level_from_optical.T.astype(np.float32)
+        height = points[..., 2] + np.float32(view.height)
+        distance = np.hypot(points[..., 0], points[..., 1])
+        measured = (depth > 0) & (distance <= max_range)
+    kinds = table.kinds[mask]
+    obstacle = measured & (kinds == Kind.OBSTACLE)
+    standing = obstacle & (height >= _GROUND_TOLERANCE) & (height <= clearance)
+    off_plane = measured & (kinds == Kind.GROUND) & (np.abs(height) > _GROUND_TOLERANCE)
+    passable = obstacle & (height > clearance)
+
+    mask, confidence = mask.copy(), confidence.copy()
+    mask[off_plane | passable] = UNLABELLED
+    confidence[off_plane | passable] = 0
+    return MeasuredView(mask, confidence, obstacle.view(np.uint8), points[standing][:, :2], confidence[standing])

@@ -1,0 +1,42 @@
+"""The robot's own body in its camera's view: it proves nothing about the ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.classes import UNLABELLED
+from seg_perception.core.errors import ImageError
+
+
+@dataclass(frozen=True, eq=False)
+class EgoMask:
+    """Which pixels show the robot itself. body: (H, W) bool, of any size with the aspect of the camera's image."""
+
+    body: NDArray[np.bool_]
+
+    @classmethod
+    def load(cls, path: Path | str) -> EgoMask:
+        """From an image file: the pixels that are not 0. Raises ImageError."""
+        advice = "give a PNG whose non-zero pixels show the robot"
+        try:
+            data = np.frombuffer(Path(path).expanduser().read_bytes(), np.uint8)
+        except OSError as error:
+            raise ImageError(f"ego_mask {path}: {error.strerror or error}; {advice}") from error
+        pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+        if pixels is None:
+            raise ImageError(f"ego_mask {path}: not an image that can be read; {advice}")
+        return cls(pixels > 0)
+
+    def hide(
+        self, mask: NDArray[np.uint8], confidence: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Copies of mask and confidence, (H, W) uint8 each, unlabelled where they show the robot."""
+        height, width = mask.shape
+        resized = cv2.resize(self.body.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        body = resized.astype(bool)
+        return np.where(body, np.uint8(UNLABELLED), mask), np.where(body, np.uint8(0), confidence)

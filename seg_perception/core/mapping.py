@@ -1,0 +1,220 @@
+"""From masks and poses to a grid: projects each view's evidence into the world and fuses it over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log, radians
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.camera import Camera
+from seg_perception.core.cells import ReachableCells
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.depth import MeasuredView, measure
+from seg_perception.core.evidence import COVERED, NOT_FREE, OVERHANG, Evidence, ViewError, confidence_weights, observe
+from seg_perception.core.grid import GridSpec, RollingGrid
+from seg_perception.core.ground import PolarMap, Viewpoint
+from seg_perception.core.pose import Transform
+
+UNKNOWN = -1
+
+_AT_FOOT = np.array([-0.5, 0.0, 0.6])
+"""Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
+
+
+@dataclass(frozen=True)
+class MapperConfig:
+    """How the grid is laid out and how fast it believes and forgets. Lengths in m, angles in rad, times in s."""
+
+    resolution: float = 0.2
+    size_x: float = 60.0
+    size_y: float = 60.0
+    max_range: float = 25.0
+    """Ground farther from the camera gets no evidence."""
+    max_range_error: float = 2.0
+    """Nor does ground whose distance is less certain than this, from the pose's errors and the pixel's size."""
+    pitch_error: float = radians(0.2)
+    """How far the camera's pitch may be off its stated value."""
+    height_error: float = 0.01
+    """How far its height may be off, as a fraction of it."""
+    outline_error: float = 1.0
+    """How many pixels the outlines of obstacles may be off in the mask."""
+    min_confidence: float = 0.4
+    """Pixels less confident than this (0..1) prove no free ground and no contact."""
+    free_log_odds: float = -1.2
+    occupied_log_odds: float = 1.6
+    """Log-odds of one fully confident observation."""
+    min_log_odds: float = -2.5
+    max_log_odds: float = 3.5
+    known_log_odds: float = 0.5
+    """A cell nearer to 0 than this is unknown."""
+    clearance: float = 2.0
+    """What hangs higher above the ground is no obstacle; known only where depth is."""
+    half_life: float = 3.0
+    """After this time without an observation, half of a cell's log-odds is gone."""
+    hidden_half_life: float = 0.14
+    """The same for cells that an obstacle hides from a camera at work."""
+
+
+class GridMapper:
+    """Fuses segmented views of one or several cameras into one world-fixed rolling grid.
+
+    `table` may be replaced between updates: cameras may run different models.
+    """
+
+    def __init__(self, table: ClassTable, config: MapperConfig) -> None:
+        self.table = table
+        self._grid = RollingGrid(
+            config.resolution, round(config.size_x / config.resolution), round(config.size_y / config.resolution)
+        )
+        self._maps: dict[str, PolarMap] = {}
+        self._seen: dict[str, float] = {}
+        self._stamp_s = -inf
+        self.config = config
+
+    @property
+    def config(self) -> MapperConfig:
+        """May be replaced while running, but for resolution and size."""
+        return self._config
+
+    @config.setter
+    def config(self, config: MapperConfig) -> None:
+        self._config = config
+        self._weights = confidence_weights(config.min_confidence)
+        self._error = ViewError(config.pitch_error, config.height_error, config.outline_error)
+        self._maps.clear()
+
+    def reset(self) -> None:
+        """Forget all evidence; the next update may have any stamp."""
+        self._grid.clear()
+        self._seen.clear()
+        self._stamp_s = -inf
+
+    def update(
+        self,
+        mask: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        camera: Camera,
+        world_from_optical: Transform,
+        world_from_base: Transform,
+        stamp_s: float,
+        source: str = "camera",
+        depth: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Add one view.
+
+        mask, confidence: (H, W) uint8 at the camera's size. The ground is the horizontal plane through base_link's
+        origin. `source` names the camera, so that each keeps its own lookup. depth: (H, W) float32 aligned to the mask,
+        m along the optical axis, NaN, inf or 0 where unknown. Raises TransformError for a pose that cannot be,
+        ImageError for a depth of another size.
+        """
+        ground_z = float(world_from_base[2, 3])
+        view = Viewpoint.of(world_from_optical, ground_z)
+        self._advance(stamp_s)
+        self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
+        polar = self._polar_map(source, camera, view)
+        if polar is None:
+            return
+        config, measured, placed = self._config, None, None
+        if depth is not None:
+            measured = measure(mask, confidence, depth, camera, view, self.table, config.clearance, config.max_range)
+            mask, confidence, placed = measured.mask, measured.confidence, measured.placed
+        trusted = self._trusted_range(camera, view.height)
+        evidence = observe(mask, confidence, polar, self.table, self._weights, self._error, trusted, placed)
+        kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
+        self._seen[source] = stamp_s
+        self._fuse(polar, view, evidence, measured, kept)
+
+    def occupancy(self, stamp_s: float) -> tuple[GridSpec, NDArray[np.int8]]:
+        """The grid at a time not before the last update: (height, width) int8, -1 unknown, 0 free .. 100 occupied.
+
+        A known cell's value is its probability of being occupied in percent, and at least the cost of its ground.
+        """
+        self._advance(stamp_s)
+        log_odds = self._grid.log_odds
+        values = 100.0 / (1.0 + np.exp(-log_odds))
+        free = log_odds < 0
+        np.maximum(values, self._grid.cost, out=values, where=free)
+        values[np.abs(log_odds) < self._config.known_log_odds] = UNKNOWN
+        return self._grid.spec, np.rint(values).astype(np.int8)
+
+    def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
+        """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""
+        self._advance(stamp_s)
+        rows, columns = np.nonzero(self._grid.log_odds >= log(0.65 / 0.35))
+        x, y = self._grid.spec.centres()
+        return np.stack([x[columns], y[rows], np.full(len(rows), ground_z)], axis=1).astype(np.float32)
+
+    def _advance(self, stamp_s: float) -> None:
+        elapsed = stamp_s - self._stamp_s
+        if elapsed > 0:
+            if elapsed < inf:
+                self._grid.decay(0.5 ** (elapsed / self._config.half_life))
+            self._stamp_s = stamp_s
+
+    def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
+        known = self._maps.get(source)
+        if known is not None and known.serves(camera, view):
+            return known
+        built = PolarMap.build(camera, view, self._doubted_range(camera, view.height))
+        if built is not None:
+            self._maps[source] = built
+        return built
+
+    def _trusted_range(self, camera: Camera, height: float) -> float:
+        """Distance at which the pose's errors and half a pixel move a ground point by `max_range_error`.
+
+        With d = h / t, an error e of the tangent t moves the point by e h / t^2.
+        """
+        distances = np.linspace(self._config.max_range, height, 200)
+        tangents = height / distances
+        error = self._error.tangent(tangents) + 0.5 / float(camera.matrix[1, 1])
+        trusted = distances[error * height / tangents**2 <= self._config.max_range_error]
+        return float(trusted[0]) if len(trusted) else 1e-6
+
+    def _doubted_range(self, camera: Camera, height: float) -> float:
+        """Distance up to which what is seen may really stand within the trusted range."""
+        farthest = height / self._trusted_range(camera, height)
+        doubt = float(self._error.tangent(farthest)) + (self._config.outline_error + 2.0) / float(camera.matrix[1, 1])
+        return height / max(farthest - doubt - farthest**2 * OVERHANG / height, 0.25 * farthest)
+
+    def _fuse(
+        self, polar: PolarMap, view: Viewpoint, evidence: Evidence, measured: MeasuredView | None, kept: float
+    ) -> None:
+        rows, columns = self._grid.window(view.x, view.y, self._config.max_range)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
+        config = self._config
+        cells = ReachableCells(self._grid.spec, rows, columns, view)
+        log_odds, cost = self._grid.log_odds[rows, columns], self._grid.cost[rows, columns]
+        ground, weight = cells.ground(polar, evidence)
+        change = np.where(ground < NOT_FREE, weight * np.float32(config.free_log_odds / 255.0), np.float32(0.0))
+        np.copyto(cost, ground, where=change < 0)
+
+        occupied = np.zeros_like(change)
+        for depth in _AT_FOOT * config.resolution:
+            _mark(occupied, cells, evidence.distances + depth, evidence.bearings, evidence.obstacle_weights)
+        if measured is not None:
+            x, y = measured.points.T
+            _mark(occupied, cells, np.hypot(x, y), np.arctan2(y, x), self._weights[measured.weights])
+        occupied *= np.float32(config.occupied_log_odds / 255.0)
+        np.copyto(change, occupied, where=occupied > 0)
+        # Ground that an obstacle came to stand on or to hide is no longer free, however long it was seen free before.
+        np.maximum(log_odds, 0.0, out=log_odds, where=(occupied > 0) | (ground == COVERED))
+        # What is hidden now and was marked from farther away, where its foot was less certain, is unknown again soon.
+        np.multiply(log_odds, np.float32(kept), out=log_odds, where=(occupied == 0) & (ground == COVERED))
+        log_odds += change
+        np.clip(log_odds, config.min_log_odds, config.max_log_odds, out=log_odds)
+
+
+def _mark(
+    occupied: NDArray[np.float32],
+    cells: ReachableCells,
+    distances: NDArray[np.float32],
+    bearings: NDArray[np.float32],
+    weights: NDArray[np.uint8],
+) -> None:
+    """Raise the cells in which obstacles stand to the highest weight among them."""
+    indices, within = cells.locate(distances, bearings)
+    np.maximum.at(occupied, indices, weights[within].astype(np.float32))

@@ -1,0 +1,1 @@
+"""Scores, bags and reports."""

@@ -1,0 +1,161 @@
+"""The cameras of a rosbag2 (db3 or mcap), with calibration, mount and odometry where the bag has them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from seg_perception.core import pose
+from seg_perception.core.camera import Camera
+from seg_perception.core.errors import CameraError, DataError
+from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
+from seg_perception.evaluation.material import EncodedImage, Frame, Motion, Mount, RawImage
+
+_IMAGE_TYPES = {"sensor_msgs/msg/Image": False, "sensor_msgs/msg/CompressedImage": True}
+_BASE_FRAMES = ("base_link", "base_footprint")
+_NOT_A_CAMERA = ("mask", "confidence", "overlay", "depth", "label")
+_MAX_GAP_S = 0.5
+
+
+class BagMaterial:
+    """One camera where grids are possible (the front one, or `topic`); else all cameras, one after the other."""
+
+    def __init__(self, path: Path, topic: str = "") -> None:
+        self._path = path
+        self._cameras: dict[str, Camera] = {}
+        self._odometry: list[tuple[int, Motion]] = []
+        self._static: dict[str, tuple[str, pose.Transform]] = {}
+        with open_bag(path) as bag:
+            self._read_surroundings(bag)
+            self._topics = self._select(bag, camera_topics(bag.topics, path, topic))
+            self.names = [name for name in self._topics for _ in range(bag.count(name))]
+            self.mount = self._mount(_frame_id(bag, self._topics[0]))
+            self.compressed = _IMAGE_TYPES[bag.topics[self._topics[0]]]
+        self.why_no_grid = self._why_no_grid()
+
+    def __iter__(self) -> Iterator[Frame]:
+        with open_bag(self._path) as bag:
+            for topic in self._topics:
+                camera = self._cameras.get(_prefix(topic))
+                for _, received, message in bag.messages([topic]):
+                    motion = self._motion(stamp_ns(message.header) or received)
+                    yield Frame(_image(message, self.compressed), message.header.frame_id, camera, motion)
+
+    def _read_surroundings(self, bag: Bag) -> None:
+        wanted = [
+            name
+            for name, kind in bag.topics.items()
+            if kind in ("sensor_msgs/msg/CameraInfo", "nav_msgs/msg/Odometry") or name.endswith("tf_static")
+        ]
+        for name, received, message in bag.messages(wanted):
+            if bag.topics[name] == "sensor_msgs/msg/CameraInfo":
+                self._add_camera(name, message)
+            elif bag.topics[name] == "nav_msgs/msg/Odometry":
+                self._odometry.append((stamp_ns(message.header) or received, _motion(message)))
+            else:
+                self._add_static(message)
+        self._odometry.sort(key=lambda sample: sample[0])
+
+    def _select(self, bag: Bag, topics: list[str]) -> list[str]:
+        """Grids need one camera; where they are impossible all cameras are shown, as far as they publish alike."""
+        topics = [name for name in topics if bag.count(name)]
+        if not topics:
+            raise DataError(f"{self._path}: its image topics have no messages; record the camera's images as well")
+        first = next((name for name in topics if "front" in name), topics[0])
+        if self._odometry and self._mount(_frame_id(bag, first)):
+            return [first]
+        return [name for name in topics if bag.topics[name] == bag.topics[first]]
+
+    def _add_camera(self, topic: str, message: Any) -> None:
+        matrix = np.asarray(message.k, np.float64).reshape(3, 3)
+        try:
+            self._cameras[_prefix(topic)] = Camera(
+                message.width, message.height, matrix, message.distortion_model or "plumb_bob", np.asarray(message.d)
+            )
+        except CameraError:
+            self._cameras.pop(_prefix(topic), None)
+
+    def _add_static(self, message: Any) -> None:
+        for transform in message.transforms:
+            t, q = transform.transform.translation, transform.transform.rotation
+            matrix = pose.from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            self._static[transform.child_frame_id.lstrip("/")] = (transform.header.frame_id.lstrip("/"), matrix)
+
+    def _mount(self, frame_id: str) -> Mount | None:
+        """Follows /tf_static from the optical frame up to base_link."""
+        frame, base_from_optical = frame_id.lstrip("/"), np.eye(4)
+        for _ in range(len(self._static) + 1):
+            if frame in _BASE_FRAMES:
+                base_from_body = base_from_optical @ pose.inverse(pose.BODY_FROM_OPTICAL)
+                roll, pitch, yaw = Rotation.from_matrix(base_from_body[:3, :3]).as_euler("xyz")
+                x, y, z = base_from_body[:3, 3]
+                return Mount(float(x), float(y), float(z), float(roll), float(pitch), float(yaw))
+            if frame not in self._static:
+                return None
+            frame, step = self._static[frame]
+            base_from_optical = step @ base_from_optical
+        return None
+
+    def _motion(self, stamp: int) -> Motion | None:
+        """Odometry at a stamp (ns), interpolated between its neighbours."""
+        stamps = [sample[0] for sample in self._odometry]
+        after = bisect_left(stamps, stamp)
+        if after < len(stamps) and stamps[after] == stamp:
+            return self._odometry[after][1]
+        if after in (0, len(stamps)):
+            return None
+        (t0, m0), (t1, m1) = self._odometry[after - 1 : after + 1]
+        if t1 - t0 > _MAX_GAP_S * 1e9:
+            return None
+        between = pose.interpolate(m0.world_from_base, m1.world_from_base, (stamp - t0) / (t1 - t0))
+        return Motion(between, m1.speed, m1.yaw_rate)
+
+    def _why_no_grid(self) -> str:
+        missing = []
+        if not all(_prefix(topic) in self._cameras for topic in self._topics):
+            missing.append("a usable camera_info for the images")
+        if self.mount is None:
+            missing.append("the camera's mount (/tf_static from base_link to its frame)")
+        if not self._odometry:
+            missing.append("odometry (nav_msgs/Odometry)")
+        return f"the bag lacks {' and '.join(missing)}" if missing else ""
+
+
+def camera_topics(topics: dict[str, str], path: Path, chosen: str = "") -> list[str]:
+    """The image topics of a bag that come from cameras, by name. Raises DataError naming the topics there are."""
+    images = sorted(name for name, kind in topics.items() if kind in _IMAGE_TYPES)
+    if chosen:
+        if chosen not in images:
+            raise DataError(f"{path}: no image topic {chosen!r}; image topics in it: {', '.join(images) or 'none'}")
+        return [chosen]
+    cameras = [name for name in images if not any(word in name for word in _NOT_A_CAMERA)]
+    if not cameras:
+        raise DataError(f"{path}: no camera images in it; topics: {', '.join(sorted(topics)) or 'none'}")
+    return cameras
+
+
+def _prefix(topic: str) -> str:
+    """/front/image/compressed and /front/camera_info → /front."""
+    return topic.removesuffix("/compressed").rpartition("/")[0]
+
+
+def _frame_id(bag: Bag, topic: str) -> str:
+    return str(next(bag.messages([topic]))[2].header.frame_id)
+
+
+def _image(message: Any, compressed: bool) -> RawImage | EncodedImage:
+    data = memoryview(message.data)
+    if compressed:
+        return EncodedImage(message.format, data)
+    return RawImage(message.height, message.width, message.encoding, message.is_bigendian, message.step, data)
+
+
+def _motion(message: Any) -> Motion:
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    world_from_base = pose.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+    return Motion(world_from_base, message.twist.twist.linear.x, message.twist.twist.angular.z)

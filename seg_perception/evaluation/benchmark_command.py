@@ -1,0 +1,113 @@
+"""`seg-perception benchmark`: speed and memory of engine, nodes and grid on this machine, beside a plain node."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.errors import DataError
+from seg_perception.engines.bundle import Bundle
+from seg_perception.engines.factory import load_engine
+from seg_perception.evaluation.benchmark_baseline import write_logits_model
+from seg_perception.evaluation.benchmark_grid import time_grid
+from seg_perception.evaluation.benchmark_nodes import Scenario, run_scenario
+from seg_perception.evaluation.benchmark_table import table
+from seg_perception.evaluation.latency import percentiles_ms
+from seg_perception.evaluation.machine import machine
+from seg_perception.evaluation.processes import require_ros
+
+_SIZE = (1280, 720)
+_WARM_UP = 10
+_FASTEST_HZ = 1000.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/benchmark"), metavar="FOLDER", help="default: %(default)s"
+    )
+    parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples: for a first impression")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, write benchmark.json."""
+    require_ros()
+    args.out.mkdir(parents=True, exist_ok=True)
+    bundle = Bundle.load(args.model)
+    picture = args.out / "picture.png"
+    image, _ = bundle.read_golden(next(iter(bundle.variants.values())))
+    image = np.asarray(cv2.resize(image, _SIZE), np.uint8)
+    cv2.imwrite(str(picture), image)
+    result: dict[str, Any] = {"machine": machine(), "input": f"{_SIZE[0]}x{_SIZE[1]} bgr8", "threads": args.threads}
+    result["engine"] = _time_engine(bundle, args, image)
+    result["grid"] = time_grid(bundle.table, 20 if args.quick else 200)
+    scenarios = _scenarios(result["engine"]["infer_ms"]["p50"], picture, quick=args.quick)
+    segmenter = {
+        "model": str(bundle.root.resolve()),
+        "device": args.device,
+        "threads": args.threads,
+        "autostart": True,
+    }
+    result["ours"] = [_ours(scenario, segmenter, args.out) for scenario in scenarios]
+    result["baseline"] = _baseline(scenarios, bundle, args)
+    (args.out / "benchmark.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(result))
+    print(f"\n{args.out / 'benchmark.json'}")
+    return 0
+
+
+def _time_engine(bundle: Bundle, args: argparse.Namespace, image: NDArray[np.uint8]) -> dict[str, Any]:
+    print("engine …", flush=True)
+    engine = load_engine(bundle, args.device, threads=args.threads)
+    times = []
+    for _ in range(_WARM_UP + (30 if args.quick else 300)):
+        start = time.perf_counter_ns()
+        engine.infer(image)
+        times.append(time.perf_counter_ns() - start)
+    return {"description": engine.description, "infer_ms": percentiles_ms(times[_WARM_UP:])}
+
+
+def _scenarios(infer_ms: float, picture: Path, *, quick: bool) -> list[Scenario]:
+    """No node is faster than its engine, so that twice the engine's rate is at least twice the capacity of any."""
+    seconds = 3.0 if quick else 20.0
+    flood = min(2000.0 / infer_ms, _FASTEST_HZ)
+    return [
+        Scenario("10 Hz", 10.0, 1.5 * seconds, picture),
+        Scenario("30 Hz", 30.0, seconds, picture),
+        Scenario("flood", flood, seconds, picture),
+    ]
+
+
+def _ours(scenario: Scenario, segmenter: dict[str, Any], out: Path) -> dict[str, Any]:
+    """At 10 Hz together with the grid_mapper, as on a robot; else the segmenter alone, as the baseline is."""
+    print(f"segmenter, {scenario.name} …", flush=True)
+    nodes: dict[str, dict[str, Any]] = {"segmenter": segmenter}
+    if scenario.rate_hz <= 10.0:
+        nodes["grid_mapper"] = {"autostart": True, "pose_source": "odometry", "publish_rate": 30.0, "mount.z": 1.45}
+    return run_scenario(scenario, nodes, out / f"segmenter_{scenario.name.replace(' ', '')}")
+
+
+def _baseline(scenarios: list[Scenario], bundle: Bundle, args: argparse.Namespace) -> list[dict[str, Any]] | str:
+    """The same scenarios with the plain node, or why they could not be run."""
+    model = args.out / "baseline.onnx"
+    try:
+        write_logits_model(bundle, model)
+    except DataError as error:
+        return str(error)
+    parameters = {"model": str(model.resolve()), "threads": args.threads}
+    results = []
+    for scenario in scenarios:
+        print(f"baseline, {scenario.name} …", flush=True)
+        out = args.out / f"baseline_{scenario.name.replace(' ', '')}"
+        results.append(run_scenario(scenario, {"baseline": parameters}, out))
+    return results

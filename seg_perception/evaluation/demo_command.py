@@ -1,0 +1,87 @@
+"""`seg-perception demo`: the whole pipeline at work, on a simulated drive or on the user's own images or bag."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from seg_perception.core.errors import DataError
+from seg_perception.engines.bundle import Bundle
+from seg_perception.evaluation.demo_report import report
+from seg_perception.evaluation.demo_run import RunRequest, robot_file, run_nodes
+from seg_perception.evaluation.drive_material import DriveRequest, rendered_drive
+from seg_perception.evaluation.material import open_material
+from seg_perception.evaluation.processes import require_ros
+
+_DRIVE_FRAMES = 150
+_RESULTS = ("overview.png", "drive.mp4", "summary.json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    material = parser.add_mutually_exclusive_group()
+    material.add_argument("--images", type=Path, metavar="FOLDER", help="play a folder of images instead of the drive")
+    material.add_argument("--bag", type=Path, metavar="ROSBAG2", help="play the camera images of a rosbag2")
+    parser.add_argument("--topic", default="", help="image topic of the bag (default: its front camera, or all)")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--frames", type=int, default=0, help=f"default: all; of the drive {_DRIVE_FRAMES}")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="which simulated street (default: %(default)s)")
+    parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
+    parser.add_argument("--robot", default="car", help="preset in config/robots, or a file (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the nodes, then report what they published."""
+    _check(args)
+    require_ros()
+    robot_file(args.robot)
+    bundle = Bundle.load(args.model)
+    material_path = (
+        args.images or args.bag or rendered_drive(DriveRequest(args.seed, args.frames or _DRIVE_FRAMES, args.rate))
+    )
+    material = open_material(material_path, args.topic)
+    if material.why_no_grid:
+        print(f"masks and overlays only: {material.why_no_grid}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in _RESULTS:
+        (args.out / name).unlink(missing_ok=True)
+    request = RunRequest(
+        material_path, args.topic, args.frames, args.rate, str(bundle.root.resolve()), args.device, args.robot
+    )
+    frame_of = run_nodes(request, material, args.out)
+    summary = report(args.out, frame_of, material, bundle, args.device, args.rate)
+    (args.out / "summary.json").write_text(json.dumps(_plain(summary), indent=2) + "\n", encoding="utf-8")
+    _print(args.out, summary)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0.1 <= args.rate <= 1000.0:
+        raise DataError(f"--rate is {args.rate:g}; give 0.1 to 1000 frames per second")
+    if args.frames < 0 or args.seed < 0:
+        raise DataError(f"--frames {args.frames} --seed {args.seed}: neither may be negative")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _print(out: Path, summary: dict[str, Any]) -> None:
+    latency = summary["latency_ms"]["image_to_mask"]
+    print(f"{summary['masks_out']} masks of {summary['frames_in']} frames", end="")
+    print(f", image to mask p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms" if latency else "")
+    if summary["mask"]["miou"] is not None:
+        print(f"mask mIoU {summary['mask']['miou']:.3f}")
+    if summary["grid"]:
+        print("grid: " + ", ".join(f"{name} {value}" for name, value in summary["grid"].items()))
+    for name in (*_RESULTS, "bag"):
+        if (out / name).exists():
+            print(f"  {out / name}")

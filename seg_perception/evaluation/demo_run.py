@@ -1,0 +1,119 @@
+"""The demo's nodes at work: camera, segmenter, grid_mapper and recorder, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from seg_perception.core.errors import DataError
+from seg_perception.evaluation.material import Material, Mount
+from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
+from seg_perception.evaluation.recording import TOPICS
+from seg_perception.evaluation.share import share_folder
+
+_SETTLE_S = 2.0
+_READY_S = 120.0
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to play to the nodes. frames: 0 for all. topic: the camera of a bag, empty for its default."""
+
+    material: Path
+    topic: str
+    frames: int
+    rate_hz: float
+    model: str
+    device: str
+    robot: str
+
+
+def robot_file(robot: str) -> Path:
+    """Parameter file of a robot by name or path. Raises DataError naming the robots there are."""
+    if robot.endswith(".yaml") and Path(robot).is_file():
+        return Path(robot)
+    folder = share_folder() / "config" / "robots"
+    path = folder / f"{robot}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
+        raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
+    return path
+
+
+def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, int]:
+    """Play the material once and record into `out`/bag; returns stamp (ns) → frame of every published frame.
+
+    An interruption ends the nodes, closes the bag and returns what was published so far.
+    Raises ProcessError with the last lines of the node that failed.
+    """
+    bag = out / "bag"
+    shutil.rmtree(bag, ignore_errors=True)
+    parameters = out / "parameters.yaml"
+    parameters.write_text(yaml.safe_dump(_parameters(request, material, bag), sort_keys=False), encoding="utf-8")
+    with_grid = not material.why_no_grid
+    frame_of: dict[int, int] = {}
+    with NodeGroup(out / "logs") as group, contextlib.suppress(KeyboardInterrupt):
+        files = ["--params-file", str(robot_file(request.robot)), "--params-file", str(parameters)]
+        nodes = ["sim_camera", "segmenter", *(["grid_mapper"] if with_grid else []), "recorder"]
+        camera, *others = [group.start(name, files) for name in nodes]
+        count = len(material.names[: request.frames or None])
+        _follow(group, camera, others, count, frame_of)
+        group.pause(_SETTLE_S, may_end=camera)
+    if not frame_of:
+        raise KeyboardInterrupt
+    return frame_of
+
+
+def _follow(
+    group: NodeGroup, camera: NodeProcess, others: list[NodeProcess], count: int, frame_of: dict[int, int]
+) -> None:
+    with tqdm(total=count, desc="driving", unit="frame") as progress:
+        for line in group.follow(camera):
+            index, _, stamp = line.split()
+            frame_of[int(stamp)] = int(index)
+            progress.update()
+    if camera.returncode != 0:
+        raise ProcessError("\n".join(f"{node.name}: {node.last_words()}" for node in (camera, *others) if node.spoke))
+
+
+def _parameters(request: RunRequest, material: Material, bag: Path) -> dict[str, Any]:
+    with_grid = not material.why_no_grid
+    nodes: dict[str, dict[str, Any]] = {
+        "sim_camera": {
+            "material": str(request.material.resolve()),
+            "topic": request.topic,
+            "frames": request.frames,
+            "rate": request.rate_hz,
+            "wait_for": "segmenter grid_mapper" if with_grid else "segmenter",
+            "subscribers": 2,
+            "timeout_s": _READY_S,
+            "rehearse": True,
+            "lockstep": not with_grid,
+        },
+        "segmenter": {
+            "model": request.model,
+            "device": request.device,
+            "autostart": True,
+            "image_transport": "compressed" if material.compressed else "raw",
+        },
+        "recorder": {"bag": str(bag.resolve()), "topics": " ".join(TOPICS)},
+    }
+    if with_grid:
+        assert material.mount
+        nodes["grid_mapper"] = {
+            "autostart": True,
+            "pose_source": "odometry",
+            "publish_rate": 2.0 * request.rate_hz,
+            **_mount_parameters(material.mount),
+        }
+    return {f"/**/{name}": {"ros__parameters": parameters} for name, parameters in nodes.items()}
+
+
+def _mount_parameters(mount: Mount) -> dict[str, float]:
+    return {f"mount.{name}": value for name, value in asdict(mount).items()}

@@ -1,0 +1,42 @@
+"""A folder of images, played in the order of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_perception.core.errors import DataError
+from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
+
+_COMPRESSED = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
+_DECODED = (".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+
+class FolderMaterial:
+    """JPEG and PNG files go out as they are, compressed; a folder with any other format goes out as bgr8."""
+
+    mount: Mount | None = None
+    why_no_grid = "a folder of images says neither how the camera is calibrated and mounted nor how the vehicle moved"
+
+    def __init__(self, folder: Path) -> None:
+        known = {*_COMPRESSED, *_DECODED}
+        self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
+        if not self._paths:
+            raise DataError(f"{folder}: no images in it; put {', '.join(sorted(known))} files there")
+        self.names = [path.name for path in self._paths]
+        self.compressed = all(path.suffix.lower() in _COMPRESSED for path in self._paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self._frame, self._paths)
+
+    def _frame(self, path: Path) -> Frame:
+        data = path.read_bytes()
+        if self.compressed:
+            return Frame(EncodedImage(_COMPRESSED[path.suffix.lower()], data))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is None:
+            raise DataError(f"{path}: not a readable image; remove it or convert it to PNG")
+        return Frame(RawImage.from_bgr(image.astype(np.uint8, copy=False)))

@@ -1,0 +1,1 @@
+"""Lifecycle nodes: they wire collaborators and do little else."""

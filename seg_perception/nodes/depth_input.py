@@ -1,0 +1,72 @@
+"""Depth images as an input: aligned to the camera's image, brought to the size of its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from seg_perception.core.errors import ImageError
+from seg_perception.ros.conversions import image_to_depth, stamp_to_ns
+from seg_perception.ros.diagnostics import Finding, Level
+from seg_perception.ros.inputs import WatchedInput
+from seg_perception.ros.pairing import StampedMessages
+from seg_perception.ros.qos import sensor_input
+from seg_perception.ros.waiting import NotYetError
+
+_DEPTH = 5
+_KEPT = 15  # depth is there at once, its mask only after the network: half a second at 30 Hz
+
+
+class DepthInput:
+    """Subscribes to a topic of depth images (REP-118). on_news: called when one has arrived."""
+
+    def __init__(self, node: Node, topic: str, reliability: str, on_news: Callable[[], None]) -> None:
+        self._on_news = on_news
+        self._images: StampedMessages[Image] = StampedMessages(_KEPT)
+        self._input = WatchedInput(node, Image, topic, self._on_image, sensor_input(_DEPTH, reliability))
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._input.close()
+
+    def finding(self, timeout_s: float) -> Finding | None:
+        """What is wrong; never more than a warning, as masks are of use without depth."""
+        return self._input.finding(timeout_s, Level.WARN)
+
+    def at(self, stamp_ns: int, width: int, height: int) -> NDArray[np.float32]:
+        """The depth at a stamp, (height, width) float32, m along the optical axis.
+
+        Raises NotYetError while it is not there, ImageError where it cannot be used.
+        """
+        msg = self._images.at(stamp_ns)
+        if msg is None:
+            raise NotYetError(f"no image on {self._input.topic} with the stamp of the mask")
+        try:
+            depth = fitted(image_to_depth(msg), width, height)
+        except ImageError as error:
+            self._input.reject(str(error))
+            raise
+        self._input.accept()
+        return depth
+
+    def _on_image(self, msg: Image) -> None:
+        self._images.add(stamp_to_ns(msg.header.stamp), msg)
+        self._on_news()
+
+
+def fitted(depth: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Depth at another size, by nearest pixels. Raises ImageError where the aspect differs by more than a pixel."""
+    depth_height, depth_width = depth.shape
+    if (depth_width, depth_height) == (width, height):
+        return depth
+    if abs(depth_height * width / depth_width - height) > 1.0:
+        raise ImageError(
+            f"depth is {depth_width}x{depth_height}, the mask {width}x{height}, which is another aspect; "
+            "publish depth aligned to the camera's image"
+        )
+    return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.float32)

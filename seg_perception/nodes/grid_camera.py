@@ -1,0 +1,229 @@
+"""One camera of the grid_mapper: its masks in their order, each with all that is needed to fuse it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+
+from seg_perception.core.camera import Camera
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.ego_mask import EgoMask
+from seg_perception.core.errors import ClassTableError, ImageError, SegPerceptionError, TransformError
+from seg_perception.msg import SegmentationClasses
+from seg_perception.nodes.depth_input import DepthInput
+from seg_perception.nodes.grid_camera_parameters import CameraParameters, camera_topic
+from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
+from seg_perception.nodes.mask_inputs import MaskInputs, MaskPair
+from seg_perception.nodes.pose_feed import PoseFeed
+from seg_perception.ros.conversions import classes_from_msg
+from seg_perception.ros.diagnostics import TOTAL, Finding, Level, PipelineMonitor
+from seg_perception.ros.inputs import WatchedInput
+from seg_perception.ros.qos import latched
+from seg_perception.ros.stamps import StampGuard
+from seg_perception.ros.transforms import CameraPose
+from seg_perception.ros.waiting import NotYetError, WaitingRoom
+
+_WAITING_MASKS = 4
+_WAITING_PERIOD_S = 0.02
+
+
+@dataclass(frozen=True)
+class CameraSetup:
+    """A camera by its name (empty for the only one), its parameters, and what it sees of the robot."""
+
+    name: str
+    parameters: CameraParameters
+    ego_mask: EgoMask | None
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One segmented image of a camera, ready to be fused.
+
+    mask, confidence: (H, W) uint8. depth: (H, W) float32, m along the optical axis, where there is any.
+    """
+
+    source: str
+    table: ClassTable
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None
+    camera: Camera
+    pose: CameraPose
+    stamp_ns: int
+    optical_frame: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrival:
+    pair: MaskPair
+    time: float  # of time.perf_counter()
+    depth_until_ns: int
+
+
+class GridCamera:
+    """Subscribes to what a camera's segmenter publishes, and to its depth where that is asked for.
+
+    on_stamp: called with the stamp of every mask that is not stale, and whether stamps have begun anew with it.
+    fuse: called with every view, in order; may raise SegPerceptionError, and returns the times of
+    time.perf_counter() at which its stages `update` and `publish` ended.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        setup: CameraSetup,
+        values: GridMapperParameters,
+        poses: PoseFeed,
+        monitor: PipelineMonitor,
+        on_stamp: Callable[[int, bool], None],
+        fuse: Callable[[View], tuple[float, float]],
+    ) -> None:
+        self._node = node
+        self._setup = setup
+        self._values = values
+        self._poses = poses
+        self._monitor = monitor
+        self._on_stamp = on_stamp
+        self._fuse = fuse
+        self._table: ClassTable | None = None
+        self._stamps = StampGuard()
+        self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
+        self._inputs = MaskInputs(node, setup.name, values.reliability, monitor, self._on_pair, self.serve)
+        classes, depth = (camera_topic(setup.name, topic) for topic in ("segmentation/classes", "depth"))
+        self._classes = WatchedInput(node, SegmentationClasses, classes, self._on_classes, latched())
+        use_depth = setup.parameters.use_depth
+        self._depth = DepthInput(node, depth, values.reliability, self.serve) if use_depth else None
+        self._timer = node.create_timer(_WAITING_PERIOD_S, self.serve)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_timer(self._timer)
+        self._classes.close()
+        self._inputs.close()
+        if self._depth:
+            self._depth.close()
+
+    def accept(self, values: GridMapperParameters) -> None:
+        """Take over changed parameters of the node."""
+        self._values = values
+
+    def accept_own(self, parameters: CameraParameters) -> None:
+        """Take over changed parameters of the camera."""
+        self._setup = replace(self._setup, parameters=parameters)
+
+    def serve(self) -> None:
+        """Try again the masks that wait."""
+        self._waiting.serve(self._now_ns())
+        if not len(self._waiting):
+            self._timer.cancel()
+
+    def dismiss(self) -> None:
+        """Send the masks away that wait: they belong to a time that has ended."""
+        for _ in range(self._waiting.clear()):
+            self._monitor.count("stale")
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong with this part of the node."""
+        timeout_s = self._values.timeout
+        found = [*self._inputs.findings(timeout_s), self._depth.finding(timeout_s) if self._depth else None]
+        if self._table is None:
+            waiting = Finding(Level.WARN, f"no class table on {self._classes.topic} yet")
+            found.append(self._classes.finding(timeout_s) or waiting)
+        yield from (replace(finding, part=self._setup.name) for finding in found if finding)
+
+    def _on_classes(self, msg: SegmentationClasses) -> None:
+        try:
+            table = classes_from_msg(msg)
+        except ClassTableError as error:
+            self._classes.reject(str(error))
+            return
+        self._classes.accept()
+        if table != self._table:
+            names = ", ".join(c.name for c in table.classes)
+            self._node.get_logger().info(f"{self._classes.topic}: classes of {msg.model}: {names}")
+            self._table = table
+        self.serve()
+
+    def _on_pair(self, pair: MaskPair) -> None:
+        values = self._values
+        if not values.enabled:
+            return
+        now_ns = self._now_ns()
+        stale = self._stamps.stale(pair.stamp_ns, now_ns, self._setup.parameters.max_age)
+        if stale:
+            self._monitor.count("stale")
+            self._inputs.masks.reject(stale)
+            return
+        self._on_stamp(pair.stamp_ns, self._stamps.restarted)
+        depth_until_ns = now_ns + round(values.depth_wait * 1e9) if self._depth else now_ns
+        pose_until_ns = now_ns + round(values.pose_wait * 1e9)
+        arrival = _Arrival(pair, time.perf_counter(), depth_until_ns)
+        if self._waiting.enter(arrival, max(depth_until_ns, pose_until_ns)):
+            self._monitor.count("replaced")
+        self._timer.reset()
+        self.serve()
+
+    def _use(self, arrival: _Arrival) -> None:
+        """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""
+        started = time.perf_counter()
+        try:
+            updated, published = self._fuse(self._view(arrival))
+        except SegPerceptionError:
+            raise
+        except Exception as error:  # whatever a mask brings about, the next one must be tried
+            if not self._node.context.ok():  # the signal that ends the process came in between
+                raise
+            self._node.get_logger().error(traceback.format_exc())
+            raise SegPerceptionError(repr(error)) from error
+        times = (arrival.time, started, updated, published)
+        stages = {
+            stage: (after - before) * 1e3
+            for stage, before, after in zip(("wait", "update", "publish"), times, times[1:], strict=False)
+        }
+        self._monitor.processed({**stages, TOTAL: (self._now_ns() - arrival.pair.stamp_ns) / 1e6})
+        self._inputs.masks.accept()
+
+    def _view(self, arrival: _Arrival) -> View:
+        pair = arrival.pair
+        mask, confidence = self._inputs.pixels(pair)
+        if self._setup.ego_mask:
+            mask, confidence = self._setup.ego_mask.hide(mask, confidence)
+        camera = self._inputs.camera(pair)
+        if self._table is None:
+            raise NotYetError(f"no class table on {self._classes.topic}")
+        mount = self._setup.parameters.base_from_optical()
+        pose = self._poses.camera_pose(pair.stamp_ns, pair.optical_frame, mount)
+        depth = self._depth_of(arrival)
+        frame = pair.optical_frame
+        return View(self._setup.name, self._table, mask, confidence, depth, camera, pose, pair.stamp_ns, frame)
+
+    def _depth_of(self, arrival: _Arrival) -> NDArray[np.float32] | None:
+        """None where the mask is to be used without. Raises NotYetError while its depth may still come."""
+        if self._depth is None:
+            return None
+        pair = arrival.pair
+        try:
+            return self._depth.at(pair.stamp_ns, pair.mask.width, pair.mask.height)
+        except NotYetError:
+            if self._now_ns() < arrival.depth_until_ns:
+                raise
+        except ImageError:
+            pass  # told by the input
+        self._monitor.count("without_depth")
+        return None
+
+    def _give_up(self, arrival: _Arrival, error: SegPerceptionError) -> None:
+        self._monitor.count("failed")
+        if isinstance(error, TransformError):
+            self._monitor.count("without_pose")
+        self._inputs.masks.reject(str(error))
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

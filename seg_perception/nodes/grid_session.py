@@ -1,0 +1,156 @@
+"""What the grid_mapper does while it is active: views of its cameras in, the grid out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from rclpy.node import Node
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.mapping import GridMapper
+from seg_perception.nodes.grid_camera import CameraSetup, GridCamera, View
+from seg_perception.nodes.grid_camera_parameters import CameraParameters
+from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
+from seg_perception.nodes.grid_outputs import GridOutputs
+from seg_perception.nodes.pose_feed import PoseFeed
+from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor
+from seg_perception.ros.pacing import RateLimit, StreamClock
+from seg_perception.ros.transforms import JUMP_NS
+
+_AGEING_PERIOD_S = 0.5
+
+
+class GridSession:
+    """From activation to deactivation. Raises TransformError where the pose source is not installed."""
+
+    def __init__(
+        self,
+        node: Node,
+        values: GridMapperParameters,
+        cameras: Iterable[CameraSetup],
+        outputs: GridOutputs,
+        monitor: PipelineMonitor,
+    ) -> None:
+        self._node = node
+        self._values = values
+        self._outputs = outputs
+        self._mapper: GridMapper | None = None
+        self._rate = RateLimit()
+        self._fused = StreamClock()
+        self._seen_ns = self._fused_ns = 0  # newest stamps; those of several cameras come in any order
+        self._knows_anything = False
+        self._pose_name = ""
+        self._poses = PoseFeed(node, values, monitor, self._serve)
+        self._cameras: dict[str, GridCamera] = {}
+        for setup in cameras:
+            own = monitor.part(setup.name) if setup.name else monitor
+            camera = GridCamera(node, setup, values, self._poses, own, self._on_stamp, self._fuse)
+            self._cameras[setup.name] = camera
+        self._ageing_timer = node.create_timer(_AGEING_PERIOD_S, self._age)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_timer(self._ageing_timer)
+        for camera in self._cameras.values():
+            camera.close()
+        self._poses.close()
+
+    def accept(self, values: GridMapperParameters) -> None:
+        """Take over changed parameters. Raises ParameterError."""
+        config = values.mapper_config()
+        if self._mapper and config != self._mapper.config:
+            self._mapper.config = config
+        for camera in self._cameras.values():
+            camera.accept(values)
+        self._values = values
+
+    def accept_camera(self, name: str, parameters: CameraParameters) -> None:
+        """Take over changed parameters of a camera."""
+        self._cameras[name].accept_own(parameters)
+
+    @property
+    def engine(self) -> str:
+        """What really runs, for the status."""
+        return f"poses from {self._poses.name}"
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong."""
+        if self._node.get_clock().now().nanoseconds == 0:
+            yield Finding(Level.ERROR, "use_sim_time is true, but nothing is on /clock; play the bag with --clock")
+        if not self._values.enabled:
+            yield Finding(Level.WARN, "the parameter enabled is false: masks are ignored")
+            return
+        yield from self._poses.findings(self._values.timeout)
+        for camera in self._cameras.values():
+            yield from camera.findings()
+
+    def _serve(self) -> None:
+        for camera in self._cameras.values():
+            camera.serve()
+
+    def _on_stamp(self, stamp_ns: int, restarted: bool) -> None:
+        # Cameras jump back one after the other; the first one takes the grid along.
+        if restarted and stamp_ns < self._seen_ns - JUMP_NS:
+            self._start_anew(stamp_ns)
+        self._seen_ns = max(self._seen_ns, stamp_ns)
+
+    def _start_anew(self, stamp_ns: int) -> None:
+        self._node.get_logger().info("masks have jumped back in time: grid and poses start anew")
+        for camera in self._cameras.values():
+            camera.dismiss()
+        self._seen_ns = self._fused_ns = stamp_ns
+        self._poses.time_went_back(stamp_ns)
+        self._rate.reset()
+        if self._mapper:
+            self._mapper.reset()
+            self._publish_grid(self._mapper, stamp_ns)
+
+    def _fuse(self, view: View) -> tuple[float, float]:
+        """Returns when the grid was updated, and when it was published, of time.perf_counter()."""
+        mapper, pose = self._mapper_for(view.table), view.pose
+        mapper.update(
+            view.mask,
+            view.confidence,
+            view.camera,
+            pose.world_from_optical,
+            pose.world_from_base,
+            view.stamp_ns / 1e9,
+            view.source,
+            view.depth,
+        )
+        updated = time.perf_counter()
+        self._fused_ns = max(self._fused_ns, view.stamp_ns)
+        self._fused.arrived(self._fused_ns, self._now_ns())
+        self._knows_anything = True
+        if self._rate.is_due(self._fused_ns / 1e9, self._values.publish_rate):
+            self._publish_grid(mapper, self._fused_ns)
+            self._outputs.publish_obstacles(mapper, self._fused_ns, pose.ground_z)
+        ground = self._outputs.ground[view.source]
+        ground.publish(view.camera, pose, self._values.max_range, view.stamp_ns, view.optical_frame)
+        self._note_poses()
+        return updated, time.perf_counter()
+
+    def _publish_grid(self, mapper: GridMapper, stamp_ns: int) -> None:
+        self._knows_anything = self._outputs.publish_grid(mapper, stamp_ns, self._values.trinary)
+
+    def _mapper_for(self, table: ClassTable) -> GridMapper:
+        """The mapper with the class table of a view: cameras may run different models, and change them."""
+        if self._mapper is None:
+            self._mapper = GridMapper(table, self._values.mapper_config())
+        self._mapper.table = table
+        return self._mapper
+
+    def _note_poses(self) -> None:
+        if self._pose_name != self._poses.name:
+            self._pose_name = self._poses.name
+            self._node.get_logger().info(f"poses from {self._pose_name}")
+
+    def _age(self) -> None:
+        """While no mask is fused, publish the grid as it fades, until all of it is unknown."""
+        now_ns = self._now_ns()
+        if self._mapper and self._knows_anything and self._fused.silence_s(now_ns) >= _AGEING_PERIOD_S:
+            self._publish_grid(self._mapper, self._fused.stamp_ns(now_ns))
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

@@ -1,0 +1,206 @@
+"""What the nodes of the pipeline share: lifecycle, parameters, health, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+
+from seg_perception.core.errors import SegPerceptionError
+from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
+from seg_perception.ros.parameters import ParameterSet, parameter
+
+_HEALTH_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True)
+class PipelineParameters:
+    """Parameters of every node of the pipeline."""
+
+    autostart: bool = parameter(
+        True, "Configure and activate at start; false leaves that to a lifecycle manager.", read_only=True
+    )
+    timeout: float = parameter(2.0, "Seconds without usable input after which the node is in ERROR.", minimum=0.1)
+    latency_budget_ms: float = parameter(
+        150.0, "From the stamp of an input to publishing, ms; a p95 above it is a WARN.", minimum=0.0
+    )
+
+
+P = TypeVar("P", bound=PipelineParameters)
+
+
+class PipelineNode(LifecycleNode, Generic[P]):
+    """A lifecycle node: configure validates and loads, activate subscribes, deactivate releases, cleanup frees.
+
+    Subclasses implement these four steps; the first two may raise SegPerceptionError, the other two must also work
+    after a step that failed halfway. A failed step leaves the node in its state, with the reason in log and health.
+    """
+
+    def __init__(self, name: str, parameters: type[P]) -> None:
+        """Raises ParameterError."""
+        super().__init__(name)
+        self.monitor = PipelineMonitor()
+        self._health = HealthPublisher(self, self.monitor)
+        self._configured = self._active = False
+        self._failure = ""
+        self._outputs: list[LifecyclePublisher] = []
+        self._parameter_set = ParameterSet(self, parameters, locked=lambda: self._configured, accept=self.accept)
+        # Steady: health must be told also when simulated time stands still.
+        self.create_timer(_HEALTH_PERIOD_S, self.publish_health, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def values(self) -> P:
+        """Current parameters."""
+        return self._parameter_set.values
+
+    def accept(self, values: P) -> None:
+        """Take over changed parameters, or refuse them by raising SegPerceptionError."""
+
+    def configure(self) -> None:
+        raise NotImplementedError
+
+    def activate(self) -> None:
+        raise NotImplementedError
+
+    def deactivate(self) -> None:
+        raise NotImplementedError
+
+    def cleanup(self) -> None:
+        raise NotImplementedError
+
+    def engine(self) -> str:
+        """What really runs, for the status."""
+        return ""
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong while active."""
+        p95 = self.monitor.latencies().get(TOTAL)
+        if p95 and p95.p95 > self.values.latency_budget_ms:
+            reason = (
+                f"over budget: {p95.p95:.0f} ms from stamp to result (p95), allowed {self.values.latency_budget_ms:.0f}"
+            )
+            yield Finding(Level.WARN, reason)
+
+    def advertise(self, kind: type, topic: str, profile: QoSProfile) -> LifecyclePublisher:
+        """A publisher that publishes while the node is active, and is destroyed at cleanup."""
+        publisher = self.create_lifecycle_publisher(kind, topic, profile)
+        self._outputs.append(publisher)
+        return publisher
+
+    def start(self) -> None:
+        """Configure and activate, as a lifecycle manager would."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def close(self) -> None:
+        """Release everything, in whatever state the node is."""
+        self.deactivate()
+        self._clean_up()
+
+    def publish_health(self) -> None:
+        """Tell `~/status` and `/diagnostics` how the node is doing."""
+        if self._active:
+            findings = list(self.findings())
+        elif self._failure:
+            findings = [Finding(Level.ERROR, self._failure)]
+        else:
+            findings = [Finding(Level.WARN, "inactive" if self._configured else "not configured: nothing is loaded")]
+        self._health.publish(findings, self.engine())
+
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        self._configured = self._attempt(self.configure, undo=self._clean_up)
+        return _outcome(self._configured)
+
+    def on_activate(self, state: State) -> TransitionCallbackReturn:
+        super().on_activate(state)
+        self.monitor.reset()
+        self._active = self._attempt(self.activate, undo=self.deactivate)
+        if not self._active:
+            super().on_deactivate(state)
+        return _outcome(self._active)
+
+    def on_deactivate(self, state: State) -> TransitionCallbackReturn:
+        self._active = False
+        self.deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: State) -> TransitionCallbackReturn:
+        self._clean_up()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: State) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: State) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _attempt(self, step: Callable[[], None], undo: Callable[[], None]) -> bool:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
+            expected = isinstance(error, SegPerceptionError)
+            self._failure = f"{step.__name__} failed: {error if expected else repr(error)}"
+            self.get_logger().error(self._failure if expected else f"{self._failure}\n{traceback.format_exc()}")
+            undo()
+            return False
+        self._failure = ""
+        return True
+
+    def _clean_up(self) -> None:
+        self._configured = self._active = False
+        self.cleanup()
+        for publisher in self._outputs:
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+
+
+def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made."""
+    # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
+    stop = threading.Event()
+    _on_signals(lambda *_: stop.set())
+    rclpy.init(args=args)
+    node = None
+    try:
+        if not stop.is_set():  # a signal before rclpy listened
+            node = make_node()
+            if node.values.autostart:
+                node.start()
+            rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except SegPerceptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
+            raise
+    finally:
+        if node:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        _on_signals(signal.SIG_IGN)  # a second Ctrl-C must not kill the interpreter while it ends
+    return 0
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _outcome(success: bool) -> TransitionCallbackReturn:
+    return TransitionCallbackReturn.SUCCESS if success else TransitionCallbackReturn.FAILURE

@@ -1,0 +1,1 @@
+"""The only code between ROS messages and the core."""

@@ -1,0 +1,89 @@
+"""Subscriptions that can say why nothing useful comes from them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from seg_perception.ros.diagnostics import Finding, Level
+from seg_perception.ros.qos import IncompatiblePublisher
+
+_LOG_PERIOD_S = 5.0
+_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_LARGE_IMAGES = (
+    "; large images get lost in the default configuration of DDS: start publisher and subscriber with "
+    f"{_PROFILES[0]}=<share>/config/fastdds_large_images.xml, or set the parameter reliability: reliable"
+)
+
+
+class WatchedInput:
+    """A subscription that notes what arrives, what was of use, and what was rejected and why.
+
+    The callback runs in the executor; `accept` and `reject` may be called from any thread.
+    """
+
+    def __init__(
+        self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        self.topic = node.resolve_topic_name(topic)
+        self._node = node
+        self._callback = callback
+        self._best_effort = profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        self._incompatible = IncompatiblePublisher(self.topic)
+        self._arrived = self._accepted = time.monotonic()
+        self._rejected = self._logged = float("-inf")
+        self._rejections = 0
+        self._reason = ""
+        self._subscription = node.create_subscription(
+            kind, self.topic, self._on_message, profile, event_callbacks=self._incompatible.event_callbacks()
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._subscription)
+
+    def accept(self) -> None:
+        """Note that a message was of use."""
+        self._accepted = time.monotonic()
+
+    def reject(self, reason: str) -> None:
+        """Note and log, at most once in a few seconds, why a message was of no use."""
+        now = time.monotonic()
+        self._rejected, self._reason = now, reason
+        self._rejections += 1
+        if now - self._logged >= _LOG_PERIOD_S:
+            more = f" ({self._rejections} messages since the last such line)" if self._rejections > 1 else ""
+            self._node.get_logger().warning(f"{self.topic}: {reason}{more}")
+            self._logged, self._rejections = now, 0
+
+    def finding(self, timeout_s: float, level: Level = Level.ERROR) -> Finding | None:
+        """What is wrong with this input: of `level` if nothing was of use for `timeout_s`, else a warning; or None."""
+        now = time.monotonic()
+        starving = now - self._accepted > timeout_s
+        if now - self._rejected < _LOG_PERIOD_S:
+            return Finding(level if starving else Level.WARN, f"{self.topic}: {self._reason}")
+        if not starving:
+            return None
+        silence = now - self._arrived
+        if silence > timeout_s:
+            return Finding(level, f"nothing on {self.topic} for {silence:.1f} s: {self._why_silent()}")
+        return Finding(level, f"{self.topic}: messages arrive, but no result for {now - self._accepted:.1f} s")
+
+    def _on_message(self, msg: Any) -> None:
+        self._arrived = time.monotonic()
+        self._incompatible.reason = ""
+        self._callback(msg)
+
+    def _why_silent(self) -> str:
+        if self._incompatible.reason:
+            return self._incompatible.reason
+        publishers = self._node.count_publishers(self.topic)
+        if not publishers:
+            return "no publisher; start the driver or remap the topic"
+        unprepared = self._best_effort and not any(name in os.environ for name in _PROFILES)
+        return f"{publishers} publisher(s), but no message" + (_LARGE_IMAGES if unprepared else "")

@@ -1,0 +1,93 @@
+"""Where the camera was when an image was taken, from TF. tf2_ros is imported only here, and only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+from rclpy.node import Node
+from rclpy.time import Time
+
+from seg_perception.core.errors import TransformError
+from seg_perception.core.pose import Transform
+from seg_perception.ros.transforms import CameraPose, OdometryPoses, PoseNotYetError, checked_pose
+
+
+class TfPoses:
+    """Poses from the TF tree. Satisfies PoseSource. Raises TransformError where tf2_ros is not installed."""
+
+    name = "TF"
+
+    def __init__(self, node: Node, world_frame: str, base_frame: str) -> None:
+        if not tf_installed():
+            raise TransformError(
+                "pose_source is tf, but tf2_ros is not installed; install it (ros-$ROS_DISTRO-tf2-ros) or use odometry"
+            )
+        tf2_ros = importlib.import_module("tf2_ros")
+        self._world_frame = world_frame
+        self._base_frame = base_frame
+        self._error: type[Exception] = tf2_ros.TransformException
+        self._buffer = tf2_ros.Buffer()  # given the node, it would leave a service behind at every activation
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()
+
+    def connects(self, optical_frame: str) -> bool:
+        """Whether the tree leads from the world frame to a camera at all, at whatever time."""
+        return bool(optical_frame and self._buffer.can_transform(self._world_frame, optical_frame, Time()))
+
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+        if not optical_frame:
+            raise TransformError("the mask has no frame_id; make the camera driver set its optical frame")
+        stamp = Time(nanoseconds=stamp_ns)
+        try:
+            return CameraPose(self._lookup(optical_frame, stamp), self._lookup(self._base_frame, stamp))
+        except self._error as error:
+            # Whatever is missing may still come: a frame, a branch or a newer transform.
+            raise PoseNotYetError(f"TF: {error}") from error
+
+    def time_went_back(self, stamp_ns: int) -> None:
+        self._buffer.clear()  # static transforms stay
+
+    def _lookup(self, frame: str, stamp: Time) -> Transform:
+        transform = self._buffer.lookup_transform(self._world_frame, frame, stamp).transform
+        t, q = transform.translation, transform.rotation
+        return checked_pose("TF", (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+
+class AutoPoses:
+    """For each camera TF as soon as its tree reaches it, until then odometry and mount. Satisfies PoseSource."""
+
+    def __init__(self, tf: TfPoses, odometry: OdometryPoses) -> None:
+        self._tf = tf
+        self._odometry = odometry
+        self._reached: dict[str, bool] = {}  # by optical frame
+
+    @property
+    def name(self) -> str:
+        if not any(self._reached.values()):
+            return self._odometry.name
+        return self._tf.name if all(self._reached.values()) else f"{self._tf.name}, {self._odometry.name}"
+
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+        self._reached[optical_frame] = self._reached.get(optical_frame) or self._tf.connects(optical_frame)
+        if self._reached[optical_frame]:
+            return self._tf.camera_pose(stamp_ns, optical_frame, mount)
+        try:
+            return self._odometry.camera_pose(stamp_ns, optical_frame, mount)
+        except PoseNotYetError as error:
+            raise PoseNotYetError(f"{error}, and TF does not reach {optical_frame!r} either") from error
+
+    def time_went_back(self, stamp_ns: int) -> None:
+        self._tf.time_went_back(stamp_ns)
+        self._odometry.time_went_back(stamp_ns)
+
+
+def tf_installed() -> bool:
+    """Whether tf2_ros can be imported; it is not where only the ROS wheels are."""
+    try:
+        importlib.import_module("tf2_ros")
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""A small street with exact truth."""

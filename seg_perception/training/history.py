@@ -1,0 +1,64 @@
+"""The log of a training: one CSV row per validation, and its curves as a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
+
+
+class History:
+    """Rows of numbers by name; rows may gain columns when a resumed training has more sources."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[dict[str, float]] = []
+
+    def load(self, up_to: int) -> None:
+        """Read the rows up to a step: later ones belong to work that an interruption undid."""
+        if not self._path.exists():
+            return
+        with open(self._path, newline="", encoding="utf-8") as file:
+            rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        self._rows = [row for row in rows if row["step"] <= up_to]
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Append a row with at least the key step."""
+        self._rows.append(dict(row))
+
+    def write(self, curves: Path) -> None:
+        """Replace the CSV, then the picture."""
+        columns = list(dict.fromkeys(key for row in self._rows for key in row))
+        temporary = self._path.with_suffix(".partial")
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        temporary.replace(self._path)
+        self._draw(curves, [key for key in columns if key.startswith("miou ")])
+
+    def _draw(self, path: Path, scores: list[str]) -> None:
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+        left.plot(*self._column("loss"))
+        left.set(xlabel="step", ylabel="training loss")
+        for name in scores:
+            right.plot(*self._column(name), label=name)
+        right.set(xlabel="step", ylabel="mIoU (averaged weights)", ylim=(0, 1))
+        if scores:
+            right.legend()
+        figure.tight_layout()
+        figure.savefig(path, dpi=90)
+        plt.close(figure)
+
+    def _column(self, name: str) -> tuple[list[float], list[float]]:
+        rows = [row for row in self._rows if name in row]
+        return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)

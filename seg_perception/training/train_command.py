@@ -1,0 +1,45 @@
+"""`seg-perception train`: from a configuration to a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import TrainingError
+from seg_perception.training import checkpoint
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.data import load_sources
+from seg_perception.training.memory import keep_freed_memory
+from seg_perception.training.trainer import Trainer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--config", type=Path, required=True, help="training configuration, e.g. config/training/road_lite.yaml"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoints, log, curves")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the schedule was completed, 130 when a signal ended it (resume then)."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_freed_memory()
+    config = TrainingConfig.load(args.config)
+    table = ClassTable.load(config.resolve(config.classes))
+    if (args.out / checkpoint.LAST).exists() and not args.resume:
+        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+    n_classes = len(table.classes)
+    train = load_sources(config, config.train, n_classes)
+    validation = load_sources(config, config.validation, n_classes)
+    trainer = Trainer(config, table, train, validation, args.out)
+    if args.resume:
+        trainer.resume()
+    if trainer.fit():
+        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
+        return 0
+    print(f"stopped at step {trainer.step}; go on with --resume")
+    return 130

@@ -1,0 +1,28 @@
+"""What all tests share: the data beside the project, and a ROS graph that nobody else sees."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Before the first node exists. Domains 1..101 are free for applications on Linux; a robot's own nodes usually run in 0.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if os.environ.get("ROS_DISTRO") == "humble":
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the recorded data sets (`camvid`, `nuscenes`, …); skips the test where it is absent.
+
+    SEG_PERCEPTION_DATA names another place than `../shared/data`.
+    """
+    folder = Path(os.environ.get("SEG_PERCEPTION_DATA", _DATA))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets in {folder}; SEG_PERCEPTION_DATA=<folder> names another place")
+    return folder

@@ -1,0 +1,288 @@
+"""The grid, from views of a world simple enough to know the answer by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seg_perception.core import pose
+from seg_perception.core.camera import Camera
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import ImageError, TransformError
+from seg_perception.core.mapping import GridMapper, MapperConfig
+
+TABLE = ClassTable.load(Path(__file__).parents[2] / "config" / "classes" / "camvid.yaml")
+SKY, ROAD, PAVEMENT, CAR, NOTHING = 0, 3, 4, 8, 255
+MATRIX = np.array([[400.0, 0, 319.5], [0, 400.0, 179.5], [0, 0, 1]])
+CAMERA = Camera(640, 360, MATRIX, "plumb_bob", np.array([-0.1, 0.01, 0, 0, 0]))
+MOUNT = pose.base_from_optical([1.5, 0.0, 1.45], 0.0, np.radians(4), 0.0)
+Box = tuple[float, float, float, float, float]  # x0, y0, x1, y1, height
+EXACT = MapperConfig(pitch_error=0.0, height_error=0.0, outline_error=0.0)
+
+
+def trace(camera: Camera, world_from_optical: np.ndarray, boxes: list[Box], lift: float = 0.0) -> tuple:
+    """Mask and depth of an endless road with upright boxes `lift` m above it, by intersecting every pixel's ray."""
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rays = camera.rays(np.stack([u.ravel(), v.ravel()], 1)) @ world_from_optical[:3, :3].T
+    eye = world_from_optical[:3, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nearest = np.where(rays[:, 2] < 0, -eye[2] / rays[:, 2], np.inf)
+        mask = np.where(rays[:, 2] < 0, ROAD, SKY).astype(np.uint8)
+        for x0, y0, x1, y1, height in boxes:
+            a = (np.array([x0, y0, lift]) - eye) / rays
+            b = (np.array([x1, y1, lift + height]) - eye) / rays
+            enter, leave = np.minimum(a, b).max(1), np.maximum(a, b).min(1)
+            hit = (enter > 0) & (enter <= leave) & (enter < nearest)
+            nearest[hit], mask[hit] = enter[hit], CAR
+    shape = camera.height, camera.width
+    return mask.reshape(shape), nearest.reshape(shape).astype(np.float32)
+
+
+def render(camera: Camera, world_from_optical: np.ndarray, boxes: list[Box]) -> np.ndarray:
+    return trace(camera, world_from_optical, boxes)[0]
+
+
+def see(mapper: GridMapper, boxes: list[Box], base: np.ndarray, stamp: float = 0.0, camera: Camera = CAMERA) -> None:
+    mask = render(camera, base @ MOUNT, boxes)
+    mapper.update(mask, np.full_like(mask, 255), camera, base @ MOUNT, base, stamp)
+
+
+def at(mapper: GridMapper, x: float, y: float, stamp: float = 0.0) -> int:
+    spec, grid = mapper.occupancy(stamp)
+    return int(grid[int((y - spec.origin_y) // spec.resolution), int((x - spec.origin_x) // spec.resolution)])
+
+
+HERE = np.eye(4)
+BOX = (8.0, -1.0, 10.0, 1.0, 1.6)
+
+
+def test_open_road_is_free_and_the_rest_unknown() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [], HERE)
+    assert 0 <= at(mapper, 8.0, 0.0) < 25
+    assert at(mapper, -3.0, 0.0) == -1  # behind the camera
+    assert at(mapper, 8.0, 12.0) == -1  # beside its field of view
+    assert at(mapper, 28.5, 0.0) == -1  # beyond the range
+
+
+def test_an_obstacle_stands_where_it_meets_the_ground_and_hides_what_is_behind() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [BOX], HERE)
+    spec, grid = mapper.occupancy(0.0)
+    x, y = spec.centres()
+    occupied = np.argwhere(grid >= 65)
+    assert len(occupied) >= 10
+    assert (np.abs(x[occupied[:, 1]] - 8.1) < 0.31).all() and (np.abs(y[occupied[:, 0]]) < 1.2).all()
+    assert 0 <= at(mapper, 7.5, 0.0) < 25
+    shadow = grid[np.ix_(np.abs(y) < 0.8, (x > 8.6) & (x < 25))]
+    assert (shadow == -1).all()
+
+
+def test_rolling_and_pitching_do_not_move_an_obstacle() -> None:
+    for roll, pitch in ((0.03, 0.0), (-0.03, 0.02), (0.0, -0.02)):
+        mapper = GridMapper(TABLE, EXACT)
+        see(mapper, [BOX], pose.from_rpy([0, 0, 0], roll, pitch, 0.0))
+        spec, grid = mapper.occupancy(0.0)
+        x, _ = spec.centres()
+        assert np.abs(x[np.argwhere(grid >= 65)[:, 1]] - 8.1).max() < 0.41
+        assert (grid[146:154, x > 8.6] == -1).all()
+
+
+@settings(max_examples=12, deadline=None)
+@given(x=st.floats(-40, 40), y=st.floats(-40, 40), yaw=st.floats(-3.1, 3.1))
+def test_the_world_looks_the_same_from_everywhere(x: float, y: float, yaw: float) -> None:
+    base = pose.from_rpy([x, y, 0], 0, 0, yaw)
+    mapper = GridMapper(TABLE, EXACT)
+    # The camera's view is that of `BOX` from the origin, wherever the robot stands.
+    mask = render(CAMERA, MOUNT, [BOX])
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, base @ MOUNT, base, 0.0)
+    foot = pose.apply(base, [8.1, 0.0, 0.0])
+    spec, grid = mapper.occupancy(0.0)
+    cx, cy = spec.centres()
+    occupied = np.argwhere(grid >= 65)
+    assert np.hypot(cx[occupied[:, 1]] - foot[0], cy[occupied[:, 0]] - foot[1]).min() < 0.3
+    behind = pose.apply(base, [12.0, 0.0, 0.0])
+    assert at(mapper, behind[0], behind[1]) == -1
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.5])
+def test_mask_resolution_does_not_move_an_obstacle(scale: float) -> None:
+    camera = CAMERA.resized(round(640 * scale), round(360 * scale))
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [BOX], HERE, camera=camera)
+    spec, grid = mapper.occupancy(0.0)
+    x, _ = spec.centres()
+    assert np.abs(x[np.argwhere(grid >= 65)[:, 1]] - 8.1).max() < 0.41
+
+
+def test_a_thin_pole_is_not_missed_between_cells() -> None:
+    for offset in np.arange(-0.3, 0.3, 0.05):
+        mapper = GridMapper(TABLE, EXACT)
+        see(mapper, [(5.0, offset, 5.08, offset + 0.08, 3.0)], HERE)
+        spec, grid = mapper.occupancy(0.0)
+        x, y = spec.centres()
+        occupied = np.argwhere(grid >= 65)
+        assert len(occupied) >= 1
+        assert np.abs(x[occupied[:, 1]] - 5.04).max() < 0.4 and np.abs(y[occupied[:, 0]] - offset).max() < 0.3
+
+
+def test_an_obstacle_cut_by_the_image_border_makes_no_contact() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [(2.0, -5.0, 3.0, 5.0, 2.0)], HERE)  # nearer than the nearest visible ground
+    assert (mapper.occupancy(0.0)[1] == -1).all()
+
+
+def test_an_obstacle_behind_something_unknown_makes_no_contact() -> None:
+    mask = render(CAMERA, MOUNT, [BOX])
+    rows, columns = np.nonzero(mask == CAR)
+    mask[rows.max() - 2 : rows.max() + 12, columns.min() - 12 : columns.max() + 12] = NOTHING
+    mapper = GridMapper(TABLE, EXACT)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0)
+    assert mapper.occupancy(0.0)[1].max() < 65
+
+
+def test_what_the_network_doubts_proves_nothing() -> None:
+    mask = render(CAMERA, MOUNT, [BOX])
+    mapper = GridMapper(TABLE, EXACT)
+    mapper.update(mask, np.full_like(mask, 90), CAMERA, MOUNT, HERE, 0.0)
+    assert (mapper.occupancy(0.0)[1] == -1).all()
+
+
+def test_a_stated_pitch_error_keeps_ground_before_an_obstacle_unproved() -> None:
+    trusting, careful = GridMapper(TABLE, EXACT), GridMapper(TABLE, replace(EXACT, pitch_error=np.radians(1.0)))
+    far = (14.0, -1.0, 16.0, 1.0, 1.6)
+    for mapper in (trusting, careful):
+        see(mapper, [far], HERE)
+    assert at(trusting, 13.3, 0.0) >= 0
+    assert at(careful, 13.3, 0.0) == -1
+
+
+def test_costs_of_the_ground_reach_the_grid() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    for step in range(3):
+        mask = np.where(render(CAMERA, MOUNT, []) == ROAD, PAVEMENT, SKY).astype(np.uint8)
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.1 * step)
+    assert at(mapper, 8.0, 0.0, 0.2) == TABLE.costs[PAVEMENT]
+
+
+def test_evidence_fades_to_unknown() -> None:
+    mapper = GridMapper(TABLE, replace(EXACT, half_life=1.0))
+    see(mapper, [BOX], HERE)
+    assert at(mapper, 6.0, 0.0, 0.5) >= 0
+    assert (mapper.occupancy(20.0)[1] == -1).all()
+
+
+def test_an_obstacle_that_left_is_cleared_by_visible_ground() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    for step in range(10):
+        see(mapper, [BOX], HERE, 0.1 * step)
+    assert at(mapper, 8.1, 0.0, 0.9) >= 65
+    for step in range(10, 16):
+        see(mapper, [], HERE, 0.1 * step)
+    assert at(mapper, 8.1, 0.0, 1.5) < 25
+
+
+def test_the_window_follows_the_robot_and_keeps_cells_in_the_world() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    for step in range(12):
+        see(mapper, [(30.0, -1.0, 32.0, 1.0, 1.6)], pose.from_rpy([step * 2.0, 0, 0], 0, 0, 0), 0.1 * step)
+    assert at(mapper, 30.1, 0.0, 1.1) >= 65
+    assert 0 <= at(mapper, 27.0, 0.0, 1.1) < 25
+    spec, _ = mapper.occupancy(1.1)
+    assert abs(spec.origin_x + spec.width * spec.resolution / 2 - 22.0) <= spec.resolution
+    points = mapper.obstacle_points(1.1)
+    assert len(points) and np.abs(points[:, 0] - 30.1).max() < 0.5
+
+
+def test_two_cameras_share_one_grid() -> None:
+    rear_mount = pose.base_from_optical([-1.5, 0.0, 1.45], 0.0, np.radians(4), np.pi)
+    mapper = GridMapper(TABLE, EXACT)
+    for name, mount in (("front", MOUNT), ("rear", rear_mount)):
+        mask = render(CAMERA, mount, [])
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0, source=name)
+    assert 0 <= at(mapper, 8.0, 0.0) < 25 and 0 <= at(mapper, -8.0, 0.0) < 25
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
+def test_a_downward_camera_sees_all_around(model: str) -> None:
+    camera = Camera(400, 400, np.array([[140.0, 0, 199.5], [0, 140.0, 199.5], [0, 0, 1]]), model, np.zeros(4))
+    mount = pose.base_from_optical([0.0, 0.0, 2.0], 0.0, np.pi / 2, 0.0)
+    mapper = GridMapper(TABLE, EXACT)
+    mask = np.full((400, 400), ROAD, np.uint8)
+    mapper.update(mask, np.full_like(mask, 255), camera, mount, HERE, 0.0)
+    for x, y in ((1.5, 0.1), (-1.5, 0.1), (0.1, 1.5), (0.1, -1.5)):
+        assert 0 <= at(mapper, x, y) < 25
+
+
+def test_a_camera_that_looks_up_proves_nothing() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    mount = pose.base_from_optical([0, 0, 1.5], 0.0, -1.0, 0.0)
+    mask = np.full((360, 640), ROAD, np.uint8)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0)
+    assert (mapper.occupancy(0.0)[1] == -1).all()
+
+
+def test_impossible_poses_are_refused() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    mask = np.full((360, 640), ROAD, np.uint8)
+    underground = MOUNT.copy()
+    underground[2, 3] = -1.0
+    for bad, words in ((underground, "above the ground"), (np.full((4, 4), np.nan), "not finite")):
+        with pytest.raises(TransformError, match=words):
+            mapper.update(mask, mask, CAMERA, bad, HERE, 0.0)
+
+
+def with_depth(lift: float, clearance: float = 2.0) -> GridMapper:
+    mapper = GridMapper(TABLE, replace(EXACT, clearance=clearance))
+    mask, depth = trace(CAMERA, MOUNT, [BOX], lift)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth)
+    return mapper
+
+
+def occupied_x(mapper: GridMapper) -> np.ndarray:
+    spec, grid = mapper.occupancy(0.0)
+    return spec.centres()[0][np.argwhere(grid >= 65)[:, 1]]
+
+
+def test_depth_places_an_obstacle_that_does_not_touch_the_ground() -> None:
+    lifted, blind = with_depth(lift=0.4), GridMapper(TABLE, EXACT)
+    mask, _ = trace(CAMERA, MOUNT, [BOX], 0.4)
+    blind.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0)
+    assert np.abs(occupied_x(lifted) - 8.1).max() < 0.31
+    assert occupied_x(blind).min() > 9.0  # where its lower edge seems to meet the ground
+
+
+def test_depth_knows_what_one_can_pass_under() -> None:
+    assert len(occupied_x(with_depth(lift=0.4, clearance=0.3))) == 0
+    assert len(occupied_x(with_depth(lift=0.4, clearance=1.0))) > 0
+
+
+def test_ground_off_the_plane_is_not_free() -> None:
+    mask, depth = trace(CAMERA, MOUNT, [])
+    nearer = GridMapper(TABLE, EXACT)
+    nearer.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth * np.float32(0.8))
+    assert (nearer.occupancy(0.0)[1] == -1).all()
+    missing = GridMapper(TABLE, EXACT)
+    missing.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=np.full_like(depth, np.nan))
+    assert 0 <= at(missing, 8.0, 0.0) < 25
+
+
+def test_depth_of_another_size_is_refused() -> None:
+    mask = np.full((360, 640), ROAD, np.uint8)
+    with pytest.raises(ImageError, match="aligned"):
+        GridMapper(TABLE, EXACT).update(mask, mask, CAMERA, MOUNT, HERE, 0.0, depth=np.ones((90, 160), np.float32))
+
+
+def test_what_an_obstacle_comes_to_hide_is_soon_unknown() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    far, near = (12.0, -1.0, 12.5, 1.0, 1.6), (6.0, -2.0, 6.5, 2.0, 1.6)
+    for step in range(5):
+        see(mapper, [far], HERE, 0.1 * step)
+    assert at(mapper, 12.1, 0.0, 0.4) >= 65 and 0 <= at(mapper, 9.0, 0.0, 0.4) < 25
+    for step in range(5, 12):
+        see(mapper, [far, near], HERE, 0.1 * step)
+    assert at(mapper, 6.1, 0.0, 1.1) >= 65
+    assert at(mapper, 9.0, 0.0, 1.1) == -1 and at(mapper, 12.1, 0.0, 1.1) == -1

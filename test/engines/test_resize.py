@@ -1,0 +1,112 @@
+"""The pixels, the camera and the way back agree on where everything is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from seg_perception.core.camera import Camera
+from seg_perception.engines.resize import RESIZE_RULES, Resize
+
+SIDES = st.integers(8, 250)
+RESIZES = st.builds(Resize, SIDES, SIDES, st.sampled_from(RESIZE_RULES))
+DISTORTION = np.array([-0.2, 0.05, 0.001, -0.001, 0.0])
+
+
+def camera_of(width: int, height: int) -> Camera:
+    focal = 0.8 * max(width, height)
+    matrix = np.array([[focal, 0, 0.48 * width], [0, 1.1 * focal, 0.53 * height], [0, 0, 1]])
+    return Camera(width, height, matrix, "plumb_bob", DISTORTION)
+
+
+@given(RESIZES, SIDES, SIDES, st.floats(-0.4, 0.4), st.floats(-0.2, 0.2))
+def test_a_point_keeps_its_place_in_the_image(resize, width, height, x, y):
+    before = camera_of(width, height)
+    after = resize.camera(before)
+    point = [[x, y, 1.0]]
+    (u, v), (mu, mv) = before.project(point)[0][0], after.project(point)[0][0]
+    region = resize.region(width, height)
+    # Shares of the way from edge to edge; pixel (0, 0) is a centre, half a pixel inside.
+    assert (mu + 0.5 - region.x) / region.width == pytest.approx((u + 0.5) / width, abs=1e-9)
+    assert (mv + 0.5 - region.y) / region.height == pytest.approx((v + 0.5) / height, abs=1e-9)
+
+
+@given(RESIZES, SIDES, SIDES, st.floats(0, 1), st.floats(0, 1))
+def test_a_pixel_looks_along_the_same_ray_before_and_after(resize, width, height, right, down):
+    region = resize.region(width, height)
+    before = [[right * width - 0.5, down * height - 0.5]]
+    after = [[right * region.width + region.x - 0.5, down * region.height + region.y - 0.5]]
+    camera = camera_of(width, height)
+    np.testing.assert_allclose(resize.camera(camera).rays(after), camera.rays(before), atol=1e-6)
+
+
+@given(RESIZES, st.integers(40, 120), st.integers(40, 120))
+def test_pixels_move_as_the_camera_says(resize, width, height):
+    """On a ramp the value of a pixel tells its column, so the resized ramp tells where its pixels came from."""
+    region = resize.region(width, height)
+    assume(region.width >= 16)
+    per_column = 250 / (width - 1)
+    image = np.tile((np.arange(width) * per_column).round().astype(np.uint8)[:, np.newaxis], (height, 1, 3))
+    row = resize.apply(image)[region.y + region.height // 2, region.x : region.x + region.width, 0]
+    came_from = np.clip((np.arange(region.width) + 0.5) * width / region.width - 0.5, 0, width - 1)
+    error = (row / per_column - came_from) / max(1.0, width / region.width)
+    assert np.abs(error).max() < 0.6  # two roundings to uint8, up to 0.24 columns each
+    assert abs(error.mean()) < 0.15
+
+
+@given(RESIZES, SIDES, SIDES)
+def test_results_have_the_promised_shape(resize, width, height):
+    image = np.full((height, width, 3), 77, np.uint8)
+    pixels = resize.apply(image)
+    assert pixels.shape == (resize.height, resize.width, 3)
+    assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+    region = resize.region(width, height)
+    assert np.count_nonzero(pixels[..., 0] == 77) == region.width * region.height
+    camera = resize.camera(camera_of(width, height))
+    assert (camera.width, camera.height) == (resize.width, resize.height)
+
+
+@given(RESIZES, SIDES, SIDES)
+def test_a_restored_mask_takes_each_pixel_from_where_the_camera_saw_it(resize, width, height):
+    region = resize.region(width, height)
+    columns = np.tile(np.arange(resize.width, dtype=np.uint8), (resize.height, 1))
+    restored = resize.restore(columns, width, height)
+    assert restored.shape == (height, width)
+    exact = (np.arange(width) + 0.5) * region.width / width - 0.5 + region.x
+    assert np.all(np.abs(restored[0] - exact) <= 0.5 + 1e-6)
+
+
+@given(RESIZES, SIDES, SIDES)
+def test_masks_of_large_areas_come_back(resize, width, height):
+    """A half-and-half image, resized, thresholded and restored, differs only beside its border."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, width // 2 :] = 255
+    mask = (resize.apply(image)[..., 0] > 127).astype(np.uint8)
+    wrong = resize.restore(mask, width, height) != (image[..., 0] > 127)
+    border = 1.5 + 1.5 * width / resize.region(width, height).width
+    assert np.all(np.abs(np.nonzero(wrong)[1] - width / 2) <= border)
+
+
+@given(RESIZES, SIDES, SIDES)
+def test_only_the_frame_around_a_letterboxed_image_is_blanked(resize, width, height):
+    plane = np.ones((resize.height, resize.width), np.uint8)
+    blanked = resize.blank_outside(plane, 255, width, height)
+    region = resize.region(width, height)
+    assert np.count_nonzero(blanked == 1) == region.width * region.height
+    assert np.all(resize.restore(blanked, width, height) == 1)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 7, 16])
+def test_no_pixel_is_skipped_when_shrinking(factor):
+    """Stripes one pixel wide average to grey; taking every n-th pixel would give black or white."""
+    stripes = np.zeros((64 * factor, 64 * factor, 3), np.uint8)
+    stripes[:, ::2] = 254
+    shrunk = Resize(64, 64).apply(stripes)
+    assert np.abs(shrunk.astype(int) - 127).max() <= 254 / factor / 1.9
+
+
+def test_an_image_that_fits_is_used_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    np.testing.assert_array_equal(Resize(32, 24).apply(image[:, ::-1]), image[:, ::-1])

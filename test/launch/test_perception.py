@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import array
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("onnx", reason="onnx makes the model of these tests")
+
+from node_processes import wait_for
+from rcl_interfaces.srv import GetParameters
+from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from threshold_bundle import BRIGHT
+
+RVIZ = Path(__file__).resolve().parents[2] / "config" / "rviz" / "perception.rviz"
+
+
+def topics(client):
+    return {name for name, _ in client.node.get_topic_names_and_types()}
+
+
+def shown_in_rviz():
+    """Topics of the view, relative to the namespace in which it runs; there, `image` is the camera's."""
+    displays = yaml.safe_load(RVIZ.read_text())["Visualization Manager"]["Displays"]
+    return {display["Topic"]["Value"] for display in displays if "Topic" in display}
+
+
+def get_parameters(client, node, *names):
+    response = client.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=list(names)))
+    return dict(zip(names, map(parameter_value_to_python, response.values), strict=True))
+
+
+def bright_image(client):
+    header = Header(stamp=client.node.get_clock().now().to_msg(), frame_id="camera_optical")
+    pixels = array.array("B", bytes([255]) * (64 * 48 * 3))
+    return Image(header=header, height=48, width=64, step=64 * 3, encoding="bgr8", data=pixels)
+
+
+def test_nodes_become_active_on_the_expected_topics_and_end_with_ctrl_c(launch, client, bundle):
+    started = launch("perception.launch.py", model=bundle)
+    started.wait_until_active(client, "/segmenter", "/grid_mapper")
+    inputs = {"/camera/image_raw", "/camera/camera_info", "/odom"}
+    outputs = {"/segmentation/mask", "/segmentation/classes", "/occupancy_grid", "/obstacles", "/diagnostics"}
+    wait_for(lambda: inputs | outputs <= topics(client), f"{inputs | outputs}")
+    assert {f"/{name}" for name in shown_in_rviz()} - {"/image"} <= topics(client)
+    started.interrupt()
+    assert started.returncode() == 0, started.log
+    assert started.log.count("process has finished cleanly") == 2, started.log
+
+
+def test_arguments_reach_the_nodes_in_a_namespace(launch, client, bundle, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/grid_mapper:\n  ros__parameters:\n    publish_rate: 3.0\n")
+    started = launch(
+        "perception.launch.py",
+        robot="rover_indoor",
+        model=bundle,
+        camera="/cameras/front",
+        image="image",
+        namespace="front",
+        params_file=mine,
+    )
+    started.wait_until_active(client, "/front/segmenter", "/front/grid_mapper")
+    assert get_parameters(client, "/front/segmenter", "model", "device") == {"model": str(bundle), "device": "cpu"}
+    grid = get_parameters(client, "/front/grid_mapper", "resolution", "mount.z", "publish_rate")
+    assert grid == {"resolution": 0.05, "mount.z": 0.3, "publish_rate": 3.0}
+
+    masks = client.collect(Image, "/front/segmentation/mask", qos_profile_sensor_data)
+    images = client.node.create_publisher(Image, "/cameras/front/image", qos_profile_sensor_data)
+
+    def answered():
+        images.publish(bright_image(client))
+        return masks
+
+    wait_for(answered, "a mask")
+    assert set(masks[0].data) == {BRIGHT}
+
+
+def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapper(launch, client, bundle, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: [front, rear]\n    rear: {use_depth: true}\n")
+    started = launch("perception.launch.py", robot="car", model=bundle, params_file=mine, depth="depth/image")
+    started.wait_until_active(client, "/front/segmenter", "/rear/segmenter", "/grid_mapper")
+    inputs = {"/front/image_raw", "/rear/image_raw", "/rear/camera_info", "/rear/depth/image"}
+    masks = {"/front/segmentation/mask", "/rear/segmentation/mask"}
+    wait_for(lambda: inputs | masks <= topics(client), f"{inputs | masks}")
+    wait_for(lambda: all(client.node.count_subscribers(topic) for topic in masks), "one grid_mapper for all masks")
+
+    collected = [client.collect(Image, topic, qos_profile_sensor_data) for topic in sorted(masks)]
+    images = client.node.create_publisher(Image, "/rear/image_raw", qos_profile_sensor_data)
+
+    def answered():
+        images.publish(bright_image(client))
+        return collected[1]
+
+    wait_for(answered, "a mask")
+    assert not collected[0]
+
+
+def test_a_file_that_holds_no_parameters_ends_the_launch_with_one_line(launch, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("grid_mapper: 3\n")
+    started = launch("perception.launch.py", params_file=mine)
+    assert started.returncode() == 1
+    errors = [line for line in started.log.splitlines() if "[ERROR]" in line]
+    assert len(errors) == 1 and f"{mine}: not a file of ROS parameters" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "known"),
+    [
+        ("robot", "tank", "rover_indoor, rover_outdoor"),
+        ("model", "no_such_model", "no_such_model"),
+        ("params_file", "no_such.yaml", "no_such.yaml"),
+    ],
+)
+def test_unknown_file_ends_the_launch_with_one_line(launch, argument, value, known):
+    started = launch("perception.launch.py", **{argument: value})
+    assert started.returncode() == 1
+    errors = [line for line in started.log.splitlines() if "[ERROR]" in line]
+    assert len(errors) == 1
+    assert f"{argument}:={value}" in errors[0]
+    assert known in errors[0]
+    assert "process started" not in started.log
+
+
+def test_fast_dds_profile_of_the_user_stays(launch):
+    environment = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}
+    started = launch("perception.launch.py", environment, robot="tank")
+    started.returncode()
+    assert "Fast DDS uses your FASTDDS_DEFAULT_PROFILES_FILE=/mine.xml" in started.log
+
+
+def test_shipped_fast_dds_profile_is_named_where_the_user_has_none(launch):
+    environment = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "FASTDDS_DEFAULT_PROFILES_FILE": ""}
+    started = launch("perception.launch.py", {**environment, "FASTRTPS_DEFAULT_PROFILES_FILE": ""}, robot="tank")
+    started.returncode()
+    assert "fastdds_large_images.xml" in started.log

@@ -1,0 +1,159 @@
+"""The grid_mapper with depth images, over DDS: a wall that hangs above the ground, which a mask alone cannot place."""
+
+from __future__ import annotations
+
+import array
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
+
+from driving_robot import (
+    MOUNT,
+    NODE,
+    PARAMETERS,
+    STEP_S,
+    WALL_LEFT,
+    WALL_RIGHT,
+    WALL_X,
+    Robot,
+    assert_shows_the_wall,
+    at,
+    seen_from,
+)
+from node_processes import NodeProcess, wait_for
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from seg_perception.msg import PipelineStatus
+from seg_perception.ros.conversions import stamp_from_ns
+from seg_perception.ros.qos import stream_output
+
+LIFT = 0.8
+
+
+class RobotWithDepth(Robot):
+    def __init__(self, client):
+        super().__init__(client)
+        self.depths = client.node.create_publisher(Image, "depth", stream_output())
+
+    def hears_masks(self):
+        return self.depths.get_subscription_count() and super().hears_masks()
+
+    def disconnected(self):
+        return not self.depths.get_subscription_count() and not self.masks.get_subscription_count()
+
+    def send_depth(self, stamp_ns, depth, encoding="32FC1"):
+        stored = depth if encoding == "32FC1" else np.nan_to_num(depth * 1e3, posinf=0.0).astype(np.uint16)
+        height, width = stored.shape
+        self.depths.publish(
+            Image(
+                header=Header(stamp=stamp_from_ns(stamp_ns), frame_id="camera_optical_frame"),
+                height=height,
+                width=width,
+                encoding=encoding,
+                step=stored.nbytes // height,
+                data=array.array("B", stored.tobytes()),
+            )
+        )
+
+    def approach(self, frames=12, size=None, encoding="32FC1", depth_delay_s=0.0, with_depth=True):
+        """Drive towards the hanging wall; depth at another size (width, height), late or not at all."""
+        start_ns, stamps = self.now_ns(), []
+        for i in range(frames):
+            t = i * STEP_S
+            stamps.append(start_ns + round(t * 1e9))
+            mask, depth = seen_from(t, LIFT)
+            for offset_s in (-0.04, 0.04):
+                self.send_odometry(stamps[-1] + round(offset_s * 1e9), t + offset_s)
+            self.send_mask(stamps[-1], t, mask=mask)
+            time.sleep(depth_delay_s)
+            if with_depth:
+                depth = depth if size is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+                self.send_depth(stamps[-1], depth, encoding)
+            time.sleep(STEP_S)
+        return self.wait_for_grid(stamps[-1])
+
+
+@pytest.fixture(scope="module")
+def robot(client, tmp_path_factory):
+    robot = RobotWithDepth(client)
+    parameters = {**MOUNT, **PARAMETERS, "use_depth": True, "depth_wait": 2.0}
+    node = NodeProcess(NODE, tmp_path_factory.mktemp(NODE) / "log.txt", parameters, {})
+    try:
+        wait_for(robot.connected, "connections")
+        yield robot
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def fresh(robot, client):
+    """The node, activated anew: with an empty grid and counters at 0."""
+    assert client.transition(NODE, "deactivate")
+    wait_for(robot.disconnected, "unsubscribing")
+    assert client.transition(NODE, "activate")
+    wait_for(robot.connected, "connections")
+    robot.wait_for_status(lambda s: s.received == 0, "a fresh status")
+    return robot
+
+
+def share_occupied(grid):
+    """Of the cells below the wall."""
+    y = np.arange(WALL_RIGHT + 0.3, WALL_LEFT - 0.3, 0.2)
+    near = np.stack([at(grid, WALL_X + dx, y) for dx in (-0.2, 0.0, 0.2)])
+    return (near.max(axis=0) >= 65).mean()
+
+
+def without_depth(robot):
+    """The counter, from the newest diagnostics."""
+    return next((int(v.value) for v in robot.own_diagnostics()[-1].values if v.key == "without_depth"), 0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "size", "delay_s"),
+    [("32FC1", None, 0.0), ("16UC1", None, 0.0), ("16UC1", (640, 360), 0.0), ("32FC1", (160, 90), 0.05)],
+    ids=["metres", "millimetres", "larger", "smaller-and-later"],
+)
+def test_a_hanging_wall_stands_where_depth_has_measured_it(fresh, encoding, size, delay_s):
+    grid = fresh.approach(encoding=encoding, size=size, depth_delay_s=delay_s)
+    assert share_occupied(grid) > 0.8
+    fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
+    assert without_depth(fresh) == 0
+
+
+def test_what_hangs_above_the_clearance_is_no_obstacle(fresh, client):
+    assert client.set_parameter(NODE, "clearance", 0.5).successful
+    try:
+        assert share_occupied(fresh.approach()) == 0.0
+    finally:
+        assert client.set_parameter(NODE, "clearance", 2.0).successful
+
+
+def test_masks_without_depth_are_used_counted_and_warned_of(fresh, client):
+    assert client.set_parameter(NODE, "depth_wait", 0.05).successful
+    try:
+        assert_shows_the_wall(fresh.wait_for_grid(fresh.drive(12)[-1]))
+        wait_for(lambda: without_depth(fresh) == 12, "masks without depth counted")
+        status = fresh.wait_for_status(lambda s: "/depth" in s.message, "a warning")
+    finally:
+        assert client.set_parameter(NODE, "depth_wait", 2.0).successful
+    assert (status.processed, status.failed) == (12, 0)
+    assert share_occupied(fresh.approach()) > 0.8, "depth that comes back is not used"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [({"encoding": "mono8"}, "32FC1, 16UC1"), ({"size": (320, 240)}, "320x240")],
+    ids=["encoding", "aspect"],
+)
+def test_depth_that_cannot_be_used_is_left_out_with_its_reason(fresh, spoil, reason):
+    since = len(fresh.statuses)
+    fresh.approach(frames=3, **spoil)
+    status = fresh.wait_for_status(lambda s: reason in s.message, "the reason", since)
+    assert "/depth" in status.message and status.level == PipelineStatus.WARN
+    wait_for(lambda: without_depth(fresh) == 3, "masks without depth counted")
