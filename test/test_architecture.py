@@ -25,7 +25,7 @@ MAY_IMPORT = {
 """Folder → the other folders of this package that it may import."""
 
 ROBOT_NODES = ["nodes/grid_mapper.py", "nodes/segmenter.py"]
-TORCH = {"segmentation_models_pytorch", "timm", "torch", "torchvision"}
+TORCH = {"lightning_fabric", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers"}
 ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "launch_ros", "rclpy", "tf2_ros"}
 CORE_LIBRARIES = {"cv2", "numpy", "scipy", "yaml"}
 

@@ -15,11 +15,16 @@ from seg_perception.core.errors import TrainingError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A network by name; `options` go to its library unchanged."""
+    """A network by name; `options` go to its library unchanged.
+
+    weights: what the encoder starts from: a file of its weights (.pth, .safetensors), `<Python package>:<file in it>`,
+    `imagenet` (downloaded by timm), or nothing for random ones. They are used in `train` alone.
+    """
 
     architecture: str
     encoder: str
     options: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(config, table, train, validation, args.out)
     if args.resume:
         trainer.resume()
+    elif config.model.weights:
+        trainer.start_from_weights()
     if trainer.fit():
         print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
         return 0

@@ -20,21 +20,24 @@ from tqdm import tqdm
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import TrainingError
 from seg_perception.core.metrics import mean_iou
-from seg_perception.models.build import build
-from seg_perception.models.deploy import normalise
+from seg_perception.models.build import PixelClassifier, build
+from seg_perception.models.pretrained import load_encoder
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies
+from seg_perception.training.data import IndicesFrom, Mixture, Source
 from seg_perception.training.ema import WeightAverage
 from seg_perception.training.history import History
-from seg_perception.training.losses import SegmentationLoss, class_weights
+from seg_perception.training.objective import Objective, Supervised
 from seg_perception.training.validation import validate
 
 log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One training in a folder: `last.pt` (everything), `best.pt` (averaged weights), `log.csv`, `curves.png`."""
+    """One training in a folder: `last.pt` (everything), `best.pt` (averaged weights), `log.csv`, `curves.png`.
+
+    objective: what to minimise instead of the configured loss. network: what to train instead of a new one.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class Trainer:
         train: Sequence[Source],
         validation: Sequence[Source],
         out: Path,
+        objective: Objective | None = None,
+        network: PixelClassifier | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.schedule.threads)
@@ -52,12 +57,13 @@ class Trainer:
         self._validation = validation
         self._out = out
         n = len(table.classes)
-        self.network = build(config.model.architecture, config.model.encoder, config.model.options, n)
+        model = config.model
+        self.network = network or build(model.architecture, model.encoder, model.options, n)
         self._average = WeightAverage(self.network, config.schedule.ema_decay)
-        weights = class_weights(class_frequencies(train, n), config.schedule.class_balance)
-        self._loss = SegmentationLoss(weights, config.schedule.dice, config.schedule.label_smoothing)
+        self._objective = objective or Supervised(config, train, n)
         self._optimizer = torch.optim.AdamW(
-            _parameter_groups(self.network, config.schedule.weight_decay), config.schedule.learning_rate
+            _parameter_groups([*self.network.parameters(), *self._extra().values()], config.schedule.weight_decay),
+            config.schedule.learning_rate,
         )
         self._history = History(out / "log.csv")
         self._stop = False
@@ -98,20 +104,32 @@ class Trainer:
             self._save_last()
         return not self._stop
 
+    def start_from_weights(self) -> None:
+        """Begin with the encoder's weights that the configuration names. Raises TrainingError."""
+        model = self.config.model
+        load_encoder(self.network, model.encoder, model.weights, Path(self.config.base))
+        self._average.network.load_state_dict(self.network.state_dict())
+
     def resume(self) -> None:
         """Continue from `last.pt`. Schedule and sources may have changed, the network not. Raises TrainingError."""
         path = self._out / checkpoint.LAST
         state = checkpoint.load(path)
-        if state["config"]["model"] != self.config.to_dict()["model"] or state["classes"] != self._table.to_dicts():
+        model = TrainingConfig.from_dict(state["config"]).model
+        if model != self.config.model or state["classes"] != self._table.to_dicts():
             raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
         self.network.load_state_dict(state["network"])
         self._average.network.load_state_dict(state["average"])
+        self._objective.load_state_dict(state.get("objective", {}), strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self.step, self._elapsed_s = state["step"], state["elapsed_s"]
         same_scores = state["validated_on"] == [source.name for source in self._validation]
         self._best = state["best"] if same_scores else -math.inf
         self._history.load(up_to=self.step)
+
+    def _extra(self) -> dict[str, nn.Parameter]:
+        """What the objective trains beside the network, by name."""
+        return {name: p for name, p in self._objective.named_parameters() if p.requires_grad}
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         schedule = self.config.schedule
@@ -132,8 +150,7 @@ class Trainer:
             group["lr"] = rate
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
-            logits = self.network(normalise(images))
-        loss = self._loss(logits, labels.long())
+            loss = self._objective(self.network, images, labels)
         value = float(loss.detach())
         self._require_finite("loss", value)
         self._optimizer.zero_grad()
@@ -193,6 +210,7 @@ class Trainer:
     def _save_last(self) -> None:
         state = self._weights({})
         state["network"] = self.network.state_dict()
+        state["objective"] = {name: p.detach() for name, p in self._extra().items()}
         state["optimizer"] = self._optimizer.state_dict()
         state["random"] = torch.get_rng_state()
         state["best"] = self._best
@@ -232,10 +250,10 @@ class _Bar:
         self._bar.update(100 * progress - self._bar.n)
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for kernels only: it harms biases and batch-norm scales."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    kernels = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
