@@ -11,12 +11,12 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from seg_perception.core.errors import ImageError
+from seg_perception.core.pairing import StampedMessages
+from seg_perception.core.waiting import NotYetError
 from seg_perception.ros.conversions import image_to_depth, stamp_to_ns
 from seg_perception.ros.diagnostics import Finding, Level
 from seg_perception.ros.inputs import WatchedInput
-from seg_perception.ros.pairing import StampedMessages
 from seg_perception.ros.qos import sensor_input
-from seg_perception.ros.waiting import NotYetError
 
 _DEPTH = 5
 _KEPT = 15  # depth is there at once, its mask only after the network: half a second at 30 Hz

@@ -15,6 +15,9 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.ego_mask import EgoMask
 from seg_perception.core.errors import ClassTableError, ImageError, SegPerceptionError, TransformError
+from seg_perception.core.poses import CameraPose
+from seg_perception.core.stamps import StampGuard
+from seg_perception.core.waiting import NotYetError, WaitingRoom
 from seg_perception.msg import SegmentationClasses
 from seg_perception.nodes.depth_input import DepthInput
 from seg_perception.nodes.grid_camera_parameters import CameraParameters, camera_topic
@@ -25,9 +28,6 @@ from seg_perception.ros.conversions import classes_from_msg
 from seg_perception.ros.diagnostics import TOTAL, Finding, Level, PipelineMonitor
 from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import latched
-from seg_perception.ros.stamps import StampGuard
-from seg_perception.ros.transforms import CameraPose
-from seg_perception.ros.waiting import NotYetError, WaitingRoom
 
 _WAITING_MASKS = 4
 _WAITING_PERIOD_S = 0.02

@@ -15,11 +15,11 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.ground import Viewpoint
 from seg_perception.core.ground_cloud import GroundCloud
 from seg_perception.core.mapping import UNKNOWN, GridMapper
+from seg_perception.core.poses import CameraPose
 from seg_perception.nodes.grid_camera_parameters import camera_topic
 from seg_perception.nodes.lifecycle import PipelineNode
 from seg_perception.ros.conversions import grid_to_msg, points_to_cloud, stamp_from_ns
 from seg_perception.ros.qos import latched, stream_output
-from seg_perception.ros.transforms import CameraPose
 
 _FREE_BELOW, _OCCUPIED_FROM = 25, 65
 

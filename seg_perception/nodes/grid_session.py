@@ -9,6 +9,7 @@ from rclpy.node import Node
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.mapping import GridMapper
+from seg_perception.core.poses import JUMP_NS
 from seg_perception.nodes.grid_camera import CameraSetup, GridCamera, View
 from seg_perception.nodes.grid_camera_parameters import CameraParameters
 from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
@@ -16,7 +17,6 @@ from seg_perception.nodes.grid_outputs import GridOutputs
 from seg_perception.nodes.pose_feed import PoseFeed
 from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor
 from seg_perception.ros.pacing import RateLimit, StreamClock
-from seg_perception.ros.transforms import JUMP_NS
 
 _AGEING_PERIOD_S = 0.5
 

@@ -12,13 +12,13 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import CameraError, ImageError
+from seg_perception.core.pairing import CameraInfos, StampPairs
+from seg_perception.core.waiting import NotYetError
 from seg_perception.nodes.grid_camera_parameters import camera_topic
 from seg_perception.ros.conversions import image_to_mask, stamp_to_ns
 from seg_perception.ros.diagnostics import Finding, PipelineMonitor
 from seg_perception.ros.inputs import WatchedInput
-from seg_perception.ros.pairing import CameraInfos, StampPairs
 from seg_perception.ros.qos import sensor_input
-from seg_perception.ros.waiting import NotYetError
 
 _DEPTH = 5
 

@@ -9,12 +9,12 @@ from rclpy.node import Node
 
 from seg_perception.core.errors import TransformError
 from seg_perception.core.pose import Transform
+from seg_perception.core.poses import AutoPoses, CameraPose, OdometryPoses, PoseBuffer, PoseSource
 from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
 from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor
 from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import sensor_input
-from seg_perception.ros.tf_poses import AutoPoses, TfPoses, tf_installed
-from seg_perception.ros.transforms import CameraPose, OdometryPoses, PoseBuffer, PoseSource
+from seg_perception.ros.tf_poses import TfPoses, tf_installed
 
 _HISTORY_S = 5.0
 _ODOMETRY_DEPTH = 50  # half a second of a fast odometry while the executor is busy

@@ -14,6 +14,8 @@ from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import CameraError, SegPerceptionError
+from seg_perception.core.pairing import CameraInfos
+from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
@@ -24,8 +26,6 @@ from seg_perception.nodes.segmenter_parameters import SegmenterParameters
 from seg_perception.ros import conversions, qos
 from seg_perception.ros.diagnostics import TOTAL, Finding, Level
 from seg_perception.ros.inputs import WatchedInput
-from seg_perception.ros.pairing import CameraInfos
-from seg_perception.ros.stamps import StampGuard
 
 _CAMERA_INFO_DEPTH = 10
 

@@ -8,8 +8,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from seg_perception.core.errors import TransformError
+from seg_perception.core.messages import checked_pose
 from seg_perception.core.pose import Transform
-from seg_perception.ros.transforms import CameraPose, OdometryPoses, PoseNotYetError, checked_pose
+from seg_perception.core.poses import CameraPose, PoseNotYetError
 
 
 class TfPoses:
@@ -54,34 +55,6 @@ class TfPoses:
         transform = self._buffer.lookup_transform(self._world_frame, frame, stamp).transform
         t, q = transform.translation, transform.rotation
         return checked_pose("TF", (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
-
-
-class AutoPoses:
-    """For each camera TF as soon as its tree reaches it, until then odometry and mount. Satisfies PoseSource."""
-
-    def __init__(self, tf: TfPoses, odometry: OdometryPoses) -> None:
-        self._tf = tf
-        self._odometry = odometry
-        self._reached: dict[str, bool] = {}  # by optical frame
-
-    @property
-    def name(self) -> str:
-        if not any(self._reached.values()):
-            return self._odometry.name
-        return self._tf.name if all(self._reached.values()) else f"{self._tf.name}, {self._odometry.name}"
-
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
-        self._reached[optical_frame] = self._reached.get(optical_frame) or self._tf.connects(optical_frame)
-        if self._reached[optical_frame]:
-            return self._tf.camera_pose(stamp_ns, optical_frame, mount)
-        try:
-            return self._odometry.camera_pose(stamp_ns, optical_frame, mount)
-        except PoseNotYetError as error:
-            raise PoseNotYetError(f"{error}, and TF does not reach {optical_frame!r} either") from error
-
-    def time_went_back(self, stamp_ns: int) -> None:
-        self._tf.time_went_back(stamp_ns)
-        self._odometry.time_went_back(stamp_ns)
 
 
 def tf_installed() -> bool:

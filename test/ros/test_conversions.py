@@ -19,6 +19,7 @@ from seg_perception.core.camera import Camera  # noqa: E402
 from seg_perception.core.classes import ClassTable  # noqa: E402
 from seg_perception.core.errors import CameraError, ImageError  # noqa: E402
 from seg_perception.core.grid import GridSpec  # noqa: E402
+from seg_perception.core.messages import ENCODINGS  # noqa: E402
 from seg_perception.ros import conversions  # noqa: E402
 
 HEADER = Header(stamp=Time(sec=12, nanosec=345), frame_id="camera_optical")
@@ -172,7 +173,7 @@ def test_odd_width_of_yuv422_is_an_image_error(to_bgr):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    encoding=st.sampled_from([*conversions.ENCODINGS, "8UC1", "nonsense"]),
+    encoding=st.sampled_from([*ENCODINGS, "8UC1", "nonsense"]),
     size=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 80)),
     data=st.binary(max_size=400),
     big_endian=st.booleans(),

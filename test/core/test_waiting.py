@@ -9,9 +9,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from sensor_msgs.msg import CameraInfo
 
 from seg_perception.core.errors import CameraError, ImageError
+from seg_perception.core.pairing import CameraInfos, StampPairs
+from seg_perception.core.waiting import NotYetError, WaitingRoom
 from seg_perception.ros.conversions import stamp_from_ns
-from seg_perception.ros.pairing import CameraInfos, StampPairs
-from seg_perception.ros.waiting import NotYetError, WaitingRoom
 
 
 class Office:

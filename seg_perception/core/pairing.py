@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import CameraError
-from seg_perception.ros.conversions import camera_from_info, stamp_to_ns
+from seg_perception.core.messages import camera_from_info, stamp_to_ns
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -69,12 +68,12 @@ class CameraInfos:
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
-        self._infos: dict[int, CameraInfo] = {}
-        self._source: CameraInfo | None = None
+        self._infos: dict[int, Any] = {}
+        self._source: Any = None
         self._camera: Camera | None = None
 
-    def add(self, info: CameraInfo) -> None:
-        """Note a message."""
+    def add(self, info: Any) -> None:
+        """Note a sensor_msgs/CameraInfo."""
         _keep(self._infos, stamp_to_ns(info.header.stamp), info, self._depth)
 
     def camera(self, stamp_ns: int, width: int, height: int) -> Camera | None:
@@ -108,7 +107,7 @@ def _keep(waiting: dict[int, T], stamp_ns: int, value: T, depth: int) -> None:
         del waiting[next(iter(waiting))]
 
 
-def _same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
+def _same_calibration(a: Any, b: Any) -> bool:
     return (
         (a.width, a.height, a.distortion_model, a.binning_x, a.binning_y, a.roi)
         == (b.width, b.height, b.distortion_model, b.binning_x, b.binning_y, b.roi)

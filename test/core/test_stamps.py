@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from seg_perception.ros.stamps import StampGuard
+from seg_perception.core.stamps import StampGuard
 
 S = 10**9
 

@@ -14,8 +14,9 @@ from nav_msgs.msg import Odometry
 
 from seg_perception.core import pose
 from seg_perception.core.errors import TransformError
+from seg_perception.core.messages import pose_from_msg
+from seg_perception.core.poses import OdometryPoses, PoseBuffer, PoseNotYetError
 from seg_perception.ros.conversions import stamp_from_ns
-from seg_perception.ros.transforms import OdometryPoses, PoseBuffer, PoseNotYetError, pose_from_msg
 
 SECOND = 1_000_000_000
 MOUNT = pose.base_from_optical((1.0, 0.2, 1.5), 0.0, 0.1, 0.0)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from geometry_msgs.msg import Pose
-from nav_msgs.msg import Odometry
+from typing import Any, Protocol
 
 from seg_perception.core import pose
 from seg_perception.core.errors import TransformError
+from seg_perception.core.messages import pose_from_msg, stamp_to_ns
 from seg_perception.core.pose import Transform
-from seg_perception.ros.conversions import stamp_to_ns
-from seg_perception.ros.waiting import NotYetError
+from seg_perception.core.waiting import NotYetError
 
 JUMP_NS = 1_000_000_000
 """A stamp that lies further back than this means that time itself went back: a bag started again."""
@@ -55,15 +51,23 @@ class PoseSource(Protocol):
         """Forget poses of the time after `stamp_ns`: time starts there again."""
 
 
+class TreePoses(PoseSource, Protocol):
+    """Poses from a tree of frames, which may not reach every camera."""
+
+    def connects(self, optical_frame: str) -> bool:
+        """Whether the tree leads from the world frame to a camera at all, at whatever time."""
+
+
 class PoseBuffer:
     """Poses of the last seconds in order of time, interpolated between.
 
-    history_ns: how long poses are kept. max_gap_ns: the largest gap that is interpolated over.
+    history_ns: how long poses are kept. max_gap_ns: the largest gap that is interpolated over. what: for the errors.
     """
 
-    def __init__(self, history_ns: int, max_gap_ns: int) -> None:
+    def __init__(self, history_ns: int, max_gap_ns: int, what: str = "odometry") -> None:
         self._history_ns = history_ns
         self._max_gap_ns = max_gap_ns
+        self._what = what
         self._stamps: deque[int] = deque()
         self._poses: deque[Transform] = deque()
 
@@ -83,14 +87,14 @@ class PoseBuffer:
     def at(self, stamp_ns: int) -> Transform:
         """The pose at a stamp within the buffer. Raises PoseNotYetError after its end, TransformError before."""
         if not self._stamps:
-            raise PoseNotYetError("no odometry has been received yet")
+            raise PoseNotYetError(f"no {self._what} has been received yet")
         if stamp_ns > self._stamps[-1]:
             raise PoseNotYetError(
-                f"the newest odometry is {(stamp_ns - self._stamps[-1]) / 1e9:.3f} s older than the mask"
+                f"the newest {self._what} is {(stamp_ns - self._stamps[-1]) / 1e9:.3f} s older than the mask"
             )
         if stamp_ns < self._stamps[0]:
             raise TransformError(
-                f"the oldest odometry kept is {(self._stamps[0] - stamp_ns) / 1e9:.3f} s newer than the mask"
+                f"the oldest {self._what} kept is {(self._stamps[0] - stamp_ns) / 1e9:.3f} s newer than the mask"
             )
         after = bisect_left(self._stamps, stamp_ns)
         if self._stamps[after] == stamp_ns:
@@ -98,7 +102,7 @@ class PoseBuffer:
         start, end = self._stamps[after - 1], self._stamps[after]
         if end - start > self._max_gap_ns:
             raise TransformError(
-                f"the odometry around the mask has a gap of {(end - start) / 1e9:.2f} s; "
+                f"the {self._what} around the mask has a gap of {(end - start) / 1e9:.2f} s; "
                 "publish it faster or raise max_odometry_gap"
             )
         return pose.interpolate(self._poses[after - 1], self._poses[after], (stamp_ns - start) / (end - start))
@@ -125,8 +129,11 @@ class OdometryPoses:
         self._base_frame = base_frame
         self._buffer = buffer
 
-    def add(self, msg: Odometry) -> bool:
-        """Note a pose; False for one out of order. Raises TransformError for other frames and for what is no pose."""
+    def add(self, msg: Any) -> bool:
+        """Note the pose of a nav_msgs/Odometry; False for one out of order.
+
+        Raises TransformError for other frames and for what is no pose.
+        """
         self._check_frame("header.frame_id", msg.header.frame_id, "world_frame", self._world_frame)
         self._check_frame("child_frame_id", msg.child_frame_id, "base_frame", self._base_frame)
         return self._buffer.add(stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose.pose))
@@ -145,17 +152,29 @@ class OdometryPoses:
             )
 
 
-def pose_from_msg(msg: Pose) -> Transform:
-    """geometry_msgs/Pose → (4, 4). Raises TransformError when it is not finite or its quaternion is no rotation."""
-    p, q = msg.position, msg.orientation
-    return checked_pose("odometry", (p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+class AutoPoses:
+    """For each camera TF as soon as its tree reaches it, until then odometry and mount. Satisfies PoseSource."""
 
+    def __init__(self, tf: TreePoses, odometry: OdometryPoses) -> None:
+        self._tf = tf
+        self._odometry = odometry
+        self._reached: dict[str, bool] = {}  # by optical frame
 
-def checked_pose(origin: str, translation: tuple[float, ...], xyzw: tuple[float, ...]) -> Transform:
-    """Translation, m, and quaternion x, y, z, w → (4, 4). origin: where they come from, for the TransformError."""
-    norm = float(np.linalg.norm(xyzw))
-    if not np.isfinite([*translation, norm]).all() or abs(norm - 1.0) > 0.1:
-        raise TransformError(
-            f"{origin} has position {translation} and quaternion {xyzw}; both must be finite, the norm 1"
-        )
-    return pose.from_quaternion(translation, xyzw)
+    @property
+    def name(self) -> str:
+        if not any(self._reached.values()):
+            return self._odometry.name
+        return self._tf.name if all(self._reached.values()) else f"{self._tf.name}, {self._odometry.name}"
+
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+        self._reached[optical_frame] = self._reached.get(optical_frame) or self._tf.connects(optical_frame)
+        if self._reached[optical_frame]:
+            return self._tf.camera_pose(stamp_ns, optical_frame, mount)
+        try:
+            return self._odometry.camera_pose(stamp_ns, optical_frame, mount)
+        except PoseNotYetError as error:
+            raise PoseNotYetError(f"{error}, and TF does not reach {optical_frame!r} either") from error
+
+    def time_went_back(self, stamp_ns: int) -> None:
+        self._tf.time_went_back(stamp_ns)
+        self._odometry.time_went_back(stamp_ns)
