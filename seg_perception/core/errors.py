@@ -39,3 +39,7 @@ class TrainingError(SegPerceptionError):
 
 class ExportError(SegPerceptionError):
     """A trained network cannot become a bundle: the graph differs from it, or the gate refused."""
+
+
+class ModelImportError(SegPerceptionError):
+    """A network from elsewhere cannot be read, or is none that can become a bundle."""
