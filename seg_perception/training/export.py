@@ -27,14 +27,19 @@ HALVE_FROM = 256
 def export_onnx(deployed: nn.Module, spec: InputSpec) -> bytes:
     """A graph by the bundle's contract: image uint8 (1, H, W, 3) → mask, confidence uint8 (1, H, W)."""
     image = torch.zeros((1, spec.height, spec.width, 3), dtype=torch.uint8)
+    return to_onnx(deployed, image, "image", ["mask", "confidence"])
+
+
+def to_onnx(network: nn.Module, example: torch.Tensor, source: str, outputs: Sequence[str]) -> bytes:
+    """A network of one input, like `example`, as an ONNX graph with these names. Raises ExportError."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own internals
         program = torch.onnx.export(
-            deployed.eval(),
-            (image,),
-            input_names=["image"],
-            output_names=["mask", "confidence"],
+            network.eval(),
+            (example,),
+            input_names=[source],
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
