@@ -13,72 +13,106 @@ from seg_perception.core.camera import Camera
 
 STRETCH = "stretch"
 LETTERBOX = "letterbox"
-RESIZE_RULES = (STRETCH, LETTERBOX)
+CROP = "crop"
+RESIZE_RULES = (STRETCH, LETTERBOX, CROP)
 
 
 class Region(NamedTuple):
-    """Where the image lies inside the network's input, pixels."""
+    """A rectangle of whole pixels; x, y: its upper left one."""
 
     x: int
     y: int
     width: int
     height: int
 
+    @classmethod
+    def centred(cls, width: float, height: float, full: tuple[int, int]) -> Region:
+        """The middle of `full` (width, height), of at least one pixel."""
+        inner_width, inner_height = max(1, round(width)), max(1, round(height))
+        return cls((full[0] - inner_width) // 2, (full[1] - inner_height) // 2, inner_width, inner_height)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+
+class Fit(NamedTuple):
+    """Which part of the image is scaled to which part of the network's input."""
+
+    seen: Region
+    place: Region
+
 
 @dataclass(frozen=True)
 class Resize:
     """Fits images of any size into width x height pixels.
 
-    stretch fills it, whatever the image's aspect; letterbox keeps the aspect and centres the image on black.
+    stretch fills it with the whole image, whatever its aspect; letterbox keeps the aspect and centres the image on
+    black; crop keeps the aspect and fills it with the middle of the image.
     """
 
     width: int
     height: int
     rule: str = STRETCH
 
-    def region(self, width: int, height: int) -> Region:
-        """Where an image of width x height comes to lie."""
-        if self.rule == STRETCH:
-            return Region(0, 0, self.width, self.height)
-        scale = min(self.width / width, self.height / height)
-        inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
-        return Region((self.width - inner_width) // 2, (self.height - inner_height) // 2, inner_width, inner_height)
+    def fit(self, width: int, height: int) -> Fit:
+        """What becomes of an image of width x height."""
+        image, network = Region(0, 0, width, height), Region(0, 0, self.width, self.height)
+        across, down = self.width / width, self.height / height
+        if self.rule == LETTERBOX:
+            scale = min(across, down)
+            return Fit(image, Region.centred(width * scale, height * scale, (self.width, self.height)))
+        if self.rule == CROP:
+            scale = max(across, down)
+            return Fit(Region.centred(self.width / scale, self.height / scale, (width, height)), network)
+        return Fit(image, network)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 → (height, width, 3) uint8, contiguous; the image itself if it already fits."""
-        region = self.region(image.shape[1], image.shape[0])
-        scaled = _scale(image, region.width, region.height)
-        if self.rule == STRETCH:
+        seen, place = self.fit(image.shape[1], image.shape[0])
+        scaled = _scale(image[seen.slices], place.width, place.height)
+        if (place.width, place.height) == (self.width, self.height):
             return scaled
         canvas = np.zeros((self.height, self.width, image.shape[2]), np.uint8)
-        canvas[_inside(region)] = scaled
+        canvas[place.slices] = scaled
         return canvas
 
     def camera(self, camera: Camera) -> Camera:
         """The camera that would have taken the network's input, and so the mask."""
-        region = self.region(camera.width, camera.height)
-        scaled = camera.resized(region.width, region.height)
-        matrix = scaled.matrix.copy()
-        matrix[:2, 2] += region.x, region.y
-        return Camera(self.width, self.height, matrix, camera.model, camera.distortion)
+        seen, place = self.fit(camera.width, camera.height)
+        cut = _moved(camera, -seen.x, -seen.y, seen.width, seen.height)
+        return _moved(cut.resized(place.width, place.height), place.x, place.y, self.width, self.height)
 
     def blank_outside(self, plane: NDArray[np.uint8], value: int, width: int, height: int) -> NDArray[np.uint8]:
         """`plane` (height, width) with `value` wherever no pixel of an image of width x height lies."""
-        region = self.region(width, height)
-        if (region.width, region.height) == (self.width, self.height):
+        place = self.fit(width, height).place
+        if (place.width, place.height) == (self.width, self.height):
             return plane
         blank = np.full_like(plane, value)
-        blank[_inside(region)] = plane[_inside(region)]
+        blank[place.slices] = plane[place.slices]
         return blank
 
-    def restore(self, mask: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-        """(height, width) uint8 of the network → (height, width) of the image it was made from; nearest pixel."""
-        inner = mask[_inside(self.region(width, height))]
-        return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    def restore(self, plane: NDArray[np.uint8], value: int, width: int, height: int) -> NDArray[np.uint8]:
+        """(height, width) uint8 of the network → (height, width) of the image it was made from; nearest pixel.
+
+        `value` wherever the network has not seen the image.
+        """
+        seen, place = self.fit(width, height)
+        size = seen.width, seen.height
+        inner = np.asarray(cv2.resize(plane[place.slices], size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        if size == (width, height):
+            return inner
+        restored = np.full((height, width), value, np.uint8)
+        restored[seen.slices] = inner
+        return restored
 
 
-def _inside(region: Region) -> tuple[slice, slice]:
-    return slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+def _moved(camera: Camera, x: int, y: int, width: int, height: int) -> Camera:
+    """The camera whose image of width x height shows at (x, y) what its first pixel showed."""
+    matrix = camera.matrix.copy()
+    matrix[:2, 2] += x, y
+    return Camera(width, height, matrix, camera.model, camera.distortion)
 
 
 def _scale(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
+from seg_perception.core.classes import UNLABELLED
 from seg_perception.engines.base import Segmentation
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.resize import Resize
@@ -53,7 +54,8 @@ class SegmenterOutputs:
         mask, confidence = result.mask, result.confidence
         if restore:
             height, width = image.shape[:2]
-            mask, confidence = (self._resize.restore(plane, width, height) for plane in (mask, confidence))
+            mask = self._resize.restore(mask, UNLABELLED, width, height)
+            confidence = self._resize.restore(confidence, 0, width, height)
         if camera:
             info = self._info_of(camera, restore)
             info.header = header

@@ -63,7 +63,7 @@ def test_writing_replaces_the_whole_bundle(make_bundle):
         ({"accepted": {"../fp32": (Accepted(Runtime("cpu"), {}),)}}, "variant name is '../fp32'"),
         ({"accepted": {"fp32": (Accepted(Runtime("openvino"), {}),)}}, "precision_hint is missing"),
         ({"data": np.float32(1.0)}, "bundle halves: provenance is not plain YAML"),
-        ({"resize": "crop"}, "input.resize is 'crop'; expected one of stretch, letterbox"),
+        ({"resize": "tile"}, "input.resize is 'tile'; expected one of stretch, letterbox, crop"),
     ],
 )
 def test_a_bundle_that_could_not_be_loaded_is_not_written(make_bundle, wrong, message):

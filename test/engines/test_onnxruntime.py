@@ -68,6 +68,14 @@ def test_nothing_is_claimed_outside_a_letterboxed_image(make_model):
         assert np.all(result.mask[frame] == 255) and np.all(result.confidence[frame] == 0)
 
 
+def test_only_the_middle_of_an_image_is_looked_at_where_the_rule_is_crop(make_model):
+    engine = engine_of(make_model(), spec=InputSpec(32, 24, "crop"))
+    image = np.zeros((24, 96, 3), np.uint8)
+    image[:, 32:64] = 200
+    result = engine.infer(image)
+    assert np.all(result.mask == 1) and np.all(result.confidence == 200)
+
+
 @pytest.mark.parametrize(
     "image",
     [
