@@ -38,6 +38,7 @@ setup(
             "lightning-fabric>=2.2",
             "tensorboard>=2.10",
             "safetensors>=0.4",
+            "torch-pruning>=1.5",
             "onnx>=1.17",
             "onnxscript>=0.1",
             "tqdm>=4.60",
