@@ -39,6 +39,7 @@ class GridSession:
         self._rate = RateLimit()
         self._fused = StreamClock()
         self._seen_ns = self._fused_ns = 0  # newest stamps; those of several cameras come in any order
+        self._ground_z = 0.0
         self._knows_anything = False
         self._pose_name = ""
         self._poses = PoseFeed(node, values, monitor, self._serve)
@@ -48,10 +49,13 @@ class GridSession:
             camera = GridCamera(node, setup, values, self._poses, own, self._on_stamp, self._fuse)
             self._cameras[setup.name] = camera
         self._ageing_timer = node.create_timer(_AGEING_PERIOD_S, self._age)
+        self._held_back_timer = node.create_timer(1.0 / values.publish_rate, self._publish_news)
+        self._held_back_timer.cancel()
 
     def close(self) -> None:
         """Stop listening."""
-        self._node.destroy_timer(self._ageing_timer)
+        for timer in (self._ageing_timer, self._held_back_timer):
+            self._node.destroy_timer(timer)
         for camera in self._cameras.values():
             camera.close()
         self._poses.close()
@@ -63,6 +67,7 @@ class GridSession:
             self._mapper.config = config
         for camera in self._cameras.values():
             camera.accept(values)
+        self._held_back_timer.timer_period_ns = round(1e9 / values.publish_rate)
         self._values = values
 
     def accept_camera(self, name: str, parameters: CameraParameters) -> None:
@@ -100,6 +105,7 @@ class GridSession:
         for camera in self._cameras.values():
             camera.dismiss()
         self._seen_ns = self._fused_ns = stamp_ns
+        self._held_back_timer.cancel()
         self._poses.time_went_back(stamp_ns)
         self._rate.reset()
         if self._mapper:
@@ -123,13 +129,22 @@ class GridSession:
         self._fused_ns = max(self._fused_ns, view.stamp_ns)
         self._fused.arrived(self._fused_ns, self._now_ns())
         self._knows_anything = True
+        self._ground_z = pose.ground_z
         if self._rate.is_due(self._fused_ns / 1e9, self._values.publish_rate):
-            self._publish_grid(mapper, self._fused_ns)
-            self._outputs.publish_obstacles(mapper, self._fused_ns, pose.ground_z)
+            self._publish_news()
+        else:
+            self._held_back_timer.reset()
         ground = self._outputs.ground[view.source]
         ground.publish(view.camera, pose, self._values.max_range, view.stamp_ns, view.optical_frame)
         self._note_poses()
         return updated, time.perf_counter()
+
+    def _publish_news(self) -> None:
+        """What has been fused; also a period after the last mask if that one was not due: nothing is kept back."""
+        self._held_back_timer.cancel()
+        assert self._mapper
+        self._publish_grid(self._mapper, self._fused_ns)
+        self._outputs.publish_obstacles(self._mapper, self._fused_ns, self._ground_z)
 
     def _publish_grid(self, mapper: GridMapper, stamp_ns: int) -> None:
         self._knows_anything = self._outputs.publish_grid(mapper, stamp_ns, self._values.trinary)

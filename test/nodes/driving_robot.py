@@ -33,6 +33,7 @@ MOUNT = {"mount.x": 1.0, "mount.y": 0.2, "mount.z": 1.5, "mount.pitch": 0.15}
 PARAMETERS = {
     "timeout": 1.5,
     "max_age": 30.0,
+    "pose_wait": 3.0,
     "latency_budget_ms": 60_000.0,
     "half_life": 0.6,
     "size_x": 40.0,
@@ -150,10 +151,15 @@ class Robot(Segmenter):
 
     def wait_for_grid(self, stamp_ns):
         """The grid of a mask."""
-        return wait_for(
-            lambda: next((g for g in reversed(self.grids) if stamp_to_ns(g.header.stamp) == stamp_ns), None),
-            "the grid of the last mask",
-        )
+
+        def grid():
+            return next((g for g in reversed(self.grids) if stamp_to_ns(g.header.stamp) == stamp_ns), None)
+
+        try:
+            return wait_for(grid, "the grid of the last mask")
+        except AssertionError as error:
+            older = [(stamp_ns - stamp_to_ns(g.header.stamp)) / 1e9 for g in self.grids[-5:]]
+            raise AssertionError(f"{error}; the last grids are {older} s older; {self.statuses[-1:]}") from None
 
     def wait_for_status(self, condition, what, since=None):
         """A status that satisfies the condition, from now on or after the first `since`."""

@@ -238,6 +238,14 @@ def test_parameters_change_live_or_are_refused_with_what_is_allowed(fresh, clien
     fresh.wait_for_grid(fresh.drive(2)[-1])
 
 
+def test_the_last_mask_reaches_the_grid_even_if_it_was_too_early_for_the_publish_rate(fresh, client):
+    assert client.set_parameter(NODE, "publish_rate", 1.0).successful
+    try:
+        fresh.wait_for_grid(fresh.drive(4)[-1])
+    finally:
+        assert client.set_parameter(NODE, "publish_rate", 10.0).successful
+
+
 def test_a_trinary_grid_has_three_values(fresh, client):
     graded = fresh.wait_for_grid(fresh.drive(12)[-1])
     assert not set(np.unique(cells(graded))) <= {-1, 0, 100}
