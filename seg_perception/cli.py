@@ -13,8 +13,12 @@ COMMANDS = {
     "demo": ("seg_perception.evaluation.demo_command", "drive through a simulated street, or over your own material"),
     "doctor": ("seg_perception.evaluation.doctor_command", "show what is installed and whether the bundles are good"),
     "benchmark": ("seg_perception.evaluation.benchmark_command", "measure speed and memory on this machine"),
+    "evaluate": ("seg_perception.evaluation.evaluate_command", "replay bags or images, score masks and grids"),
     "evaluate-grid": ("seg_perception.evaluation.evaluate_grid_command", "how far the grid can be trusted"),
     "train": ("seg_perception.training.train_command", "train a model on labelled images"),
+    "distil": ("seg_perception.training.distil_command", "train a small model on the labels and a larger model"),
+    "prune": ("seg_perception.training.prune_command", "take channels out of a trained model, then fine-tune it"),
+    "qat": ("seg_perception.training.qat_command", "fine-tune a trained model so that int8 costs it less"),
     "export": ("seg_perception.training.export_command", "export a training as a bundle, int8 where it passes"),
 }
 """Name → (module with `add_arguments(parser)` and `run(args) -> exit code`, one line of help)."""

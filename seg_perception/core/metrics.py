@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,13 @@ def mean_iou(matrix: NDArray[np.int64]) -> float:
     """Mean IoU over the classes that occur; NaN when none does."""
     values = iou(matrix)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def dice(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, n) confusion → (n,) Dice coefficient (F1); NaN for a class in neither truth nor prediction."""
+    hit = np.diag(matrix).astype(np.float64)
+    both = matrix.sum(0) + matrix.sum(1)
+    return np.divide(2 * hit, both, out=np.full(len(hit), np.nan), where=both > 0)
 
 
 def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
@@ -102,6 +110,16 @@ class GridScore:
             ("hidden_as_unknown", hidden & (occupancy < 0)),
         ):
             self._counts[name] += int(np.count_nonzero(cells))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of cells; what `add` takes."""
+        return dict(self._counts)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add the counts of another score."""
+        for name, count in counts.items():
+            self._counts[name] += count
 
     def result(self) -> dict[str, float | int]:
         """The shares (NaN where nothing was to be scored) and `cells`, the number of scored cells."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -28,12 +29,14 @@ _FOREVER = QosTime(9223372036, 854775807)
 
 
 class BagWriter:
-    """An mcap bag being written: serialised messages in, a closed and readable bag after `close`."""
+    """An mcap bag being written: messages in, a closed and readable bag after `close`. compressed: with zstd."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, compressed: bool = False) -> None:
         if path.exists():
             raise DataError(f"{path} exists already; remove it or choose another folder")
         self._writer = Writer(path, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+        if compressed:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
         self._typestore = get_typestore(Stores.LATEST)
         self._connections: dict[str, Connection] = {}
@@ -48,6 +51,15 @@ class BagWriter:
     def write(self, topic: str, received_ns: int, data: bytes) -> None:
         """Append one serialised (CDR) message."""
         self._writer.write(self._connections[topic], received_ns, data)
+
+    @property
+    def types(self) -> Mapping[str, Any]:
+        """Classes of the messages by name, of what is announced and what it contains."""
+        return self._typestore.types
+
+    def write_message(self, topic: str, received_ns: int, message: Any) -> None:
+        """Append a message of the class that `types` has for the topic."""
+        self.write(topic, received_ns, self._typestore.serialize_cdr(message, self._connections[topic].msgtype))
 
     def close(self) -> None:
         """Write the index and metadata.yaml."""

@@ -1,0 +1,217 @@
+"""The stage of an evaluation that turns masks and poses into grids: the grid_mapper node's work, without its clock.
+
+What a mask needs may have been recorded after its image. So frames wait, in their order, until all of it is there or
+until the recording has gone on for a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import CameraError, SegPerceptionError, TransformError
+from seg_perception.core.mapping import GridMapper
+from seg_perception.core.pairing import CameraInfos
+from seg_perception.core.pose import Transform
+from seg_perception.core.poses import JUMP_NS, AutoPoses, CameraPose, OdometryPoses, PoseBuffer, PoseSource
+from seg_perception.core.transform_tree import RecordedTfPoses, TransformTree
+from seg_perception.core.waiting import NotYetError
+from seg_perception.engines.resize import Resize
+from seg_perception.evaluation.evaluate_frame import BAD_CAMERA_INFO, NO_CAMERA_INFO, NO_POSE, STALE, ZERO_STAMP, Frame
+from seg_perception.evaluation.evaluate_robot import Robot
+from seg_perception.evaluation.evaluate_source import CAMERA_INFO, ODOMETRY, TF, TF_STATIC, Event
+from seg_perception.evaluation.evaluate_truth import Truth
+
+_WAIT_NS = 1_000_000_000
+_MOST_WAITING = 64
+_INFO_DEPTH = 64  # a second of a fast camera
+_HISTORY_NS = 10_000_000_000
+
+
+class Poses:
+    """Where the cameras and other sensors are, by what the recording tells. name: what tells it."""
+
+    def __init__(self, robot: Robot, kinds: set[str]) -> None:
+        self._robot = robot
+        self._tree = TransformTree()
+        self._refused = ""
+        tf = RecordedTfPoses(self._tree, robot.world_frame, robot.base_frame)
+        buffer = PoseBuffer(_HISTORY_NS, round(robot.max_odometry_gap * 1e9))
+        self._odometry = OdometryPoses(robot.world_frame, robot.base_frame, buffer)
+        self._source: PoseSource
+        if robot.pose_source == "tf" or (ODOMETRY not in kinds and robot.pose_source == "auto"):
+            self._source = tf
+        else:
+            self._source = self._odometry if robot.pose_source == "odometry" else AutoPoses(tf, self._odometry)
+        self.possible = ODOMETRY in kinds if self._source is self._odometry else bool(kinds & {ODOMETRY, TF, TF_STATIC})
+
+    @property
+    def name(self) -> str:
+        """What the poses come from."""
+        return self._source.name
+
+    def note(self, event: Event) -> None:
+        """Take in odometry or transforms."""
+        try:
+            if event.kind == ODOMETRY:
+                self._odometry.add(event.message)
+            elif event.kind in (TF, TF_STATIC):
+                self._tree.add(event.message, static=event.kind == TF_STATIC)
+        except TransformError as error:
+            self._refused = str(error)
+
+    def at(self, stamp_ns: int, frame_id: str, mount: Transform | None) -> CameraPose:
+        """Of a sensor; mount: base_from_sensor where no TF tells it. Raises NotYetError, TransformError."""
+        told = self._mount(frame_id, stamp_ns)
+        mount = mount if told is None else told
+        if mount is None:
+            raise TransformError(f"nobody tells where {frame_id!r} is mounted; name its camera in the robot's file")
+        try:
+            return self._source.camera_pose(stamp_ns, frame_id, mount)
+        except NotYetError as error:
+            raise type(error)(f"{error}; {self._refused}" if self._refused else str(error)) from error
+
+    def world_from(self, frame_id: str, stamp_ns: int) -> Transform:
+        """Of a frame that maps are in. Raises NotYetError, TransformError."""
+        if frame_id.lstrip("/") == self._robot.world_frame.lstrip("/"):
+            return np.eye(4)
+        return self._tree.lookup(self._robot.world_frame, frame_id, stamp_ns)
+
+    def time_went_back(self, stamp_ns: int) -> None:
+        """Forget the time after a stamp."""
+        self._source.time_went_back(stamp_ns)
+
+    def _mount(self, frame_id: str, stamp_ns: int) -> Transform | None:
+        if not frame_id or not self._tree.connects(self._robot.base_frame, frame_id):
+            return None
+        try:
+            return self._tree.lookup(self._robot.base_frame, frame_id, stamp_ns)
+        except TransformError:
+            return None
+
+
+class GridReplay:
+    """Gives frames their grids. kinds: what events there may be, so that nothing is waited for in vain."""
+
+    def __init__(self, robot: Robot, table: ClassTable, resize: Resize, kinds: set[str], truth: Truth) -> None:
+        self.poses = Poses(robot, kinds)
+        self._robot = robot
+        self._resize = resize
+        self._kinds = kinds
+        self._truth = truth
+        self._mapper = GridMapper(table, robot.mapper)
+        self._infos: dict[str, CameraInfos] = {}
+        self._waiting: deque[Frame] = deque()
+        self._newest_ns: int | None = None
+
+    def __call__(self, items: Iterable[Frame | Event]) -> Iterator[Frame]:
+        """The frames, in their order."""
+        for item in items:
+            if isinstance(item, Frame):
+                if self._time_went_back(item):
+                    yield from self._ready(None)
+                    self._start_anew(item.stamp_ns)
+                self._waiting.append(item)
+            else:
+                self._note(item)
+            yield from self._ready(item.received_ns)
+        yield from self._ready(None)
+        self._truth.finish()
+
+    def _note(self, event: Event) -> None:
+        if event.kind == CAMERA_INFO:
+            self._infos.setdefault(event.camera, CameraInfos(_INFO_DEPTH)).add(event.message)
+        self.poses.note(event)
+        self._truth.note(event, self.poses)
+
+    def _ready(self, now_ns: int | None) -> Iterator[Frame]:
+        """The frames that need not wait any longer; now_ns None: all of them."""
+        while self._waiting:
+            frame = self._waiting[0]
+            over = now_ns is None or now_ns - frame.received_ns > _WAIT_NS or len(self._waiting) > _MOST_WAITING
+            if not self._complete(frame, may_wait=not over):
+                return
+            yield self._waiting.popleft()
+
+    def _complete(self, frame: Frame, *, may_wait: bool) -> bool:
+        """Do what can be done with a frame; False: nothing yet, something is still missing."""
+        if frame.segmentation is None:
+            return True
+        with frame.timed("grid"):
+            if may_wait and not self._truth.complete(frame):
+                return False
+            problem = self._locate(frame, may_wait)
+            if problem is None:
+                return False
+            kind, detail = problem
+            if kind:
+                frame.problems[kind] = detail
+            elif frame.pose:
+                self._fuse(frame)
+        self._truth.score(frame, self.poses)
+        return True
+
+    def _locate(self, frame: Frame, may_wait: bool) -> tuple[str, str] | None:
+        """Find camera and pose. Kind of problem and detail, both empty if there is none; None: to be tried again."""
+        if CAMERA_INFO not in self._kinds and not self.poses.possible:
+            return "", ""  # nobody expects a grid of a folder of images
+        infos = self._infos.get(frame.camera)
+        try:
+            camera = infos.camera(frame.stamp_ns, *frame.size) if infos else None
+        except CameraError as error:
+            return BAD_CAMERA_INFO, str(error)
+        if camera is None:
+            return None if may_wait and CAMERA_INFO in self._kinds else (NO_CAMERA_INFO, "")
+        frame.view = self._resize.camera(camera)
+        if ZERO_STAMP in frame.problems:
+            return ZERO_STAMP, frame.problems[ZERO_STAMP]
+        if not self.poses.possible:
+            return NO_POSE, f"the recording lacks what {self.poses.name} needs"
+        robot_camera = self._robot.camera(frame.camera)
+        try:
+            frame.pose = self.poses.at(
+                frame.stamp_ns, frame.frame_id, robot_camera.base_from_optical if robot_camera else None
+            )
+        except NotYetError as error:
+            return None if may_wait else (NO_POSE, str(error))
+        except TransformError as error:
+            return NO_POSE, str(error)
+        return "", ""
+
+    def _fuse(self, frame: Frame) -> None:
+        assert frame.segmentation and frame.view and frame.pose
+        mask, confidence = frame.segmentation.mask, frame.segmentation.confidence
+        camera = self._robot.camera(frame.camera)
+        if camera and camera.ego_mask:
+            mask, confidence = camera.ego_mask.hide(mask, confidence)
+        stamp_s = frame.stamp_ns / 1e9
+        try:
+            self._mapper.update(
+                mask,
+                confidence,
+                frame.view,
+                frame.pose.world_from_optical,
+                frame.pose.world_from_base,
+                stamp_s,
+                frame.camera,
+            )
+        except SegPerceptionError as error:
+            frame.problems[NO_POSE] = str(error)
+            return
+        frame.grid = self._mapper.occupancy(stamp_s)
+        frame.gridded = True
+
+    def _time_went_back(self, frame: Frame) -> bool:
+        if STALE in frame.problems or frame.segmentation is None:
+            return False
+        back = self._newest_ns is not None and frame.stamp_ns < self._newest_ns - JUMP_NS
+        self._newest_ns = frame.stamp_ns if back or self._newest_ns is None else max(self._newest_ns, frame.stamp_ns)
+        return back
+
+    def _start_anew(self, stamp_ns: int) -> None:
+        """As the grid_mapper does when a bag is played again."""
+        self.poses.time_went_back(stamp_ns)
+        self._mapper.reset()

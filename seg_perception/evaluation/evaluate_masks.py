@@ -1,0 +1,72 @@
+"""The stages of an evaluation that turn images into masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.errors import ImageError
+from seg_perception.core.messages import compressed_to_bgr, image_to_bgr
+from seg_perception.core.stamps import StampGuard
+from seg_perception.engines.base import Engine
+from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, Frame
+from seg_perception.evaluation.evaluate_source import Event
+from seg_perception.evaluation.material import EncodedImage
+
+
+def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
+    """Give frames their images, as the segmenter reads them. Repeated and disordered stamps are stale, as there."""
+    guards: dict[str, StampGuard] = {}
+    for item in items:
+        if isinstance(item, Frame):
+            stale = guards.setdefault(item.camera, StampGuard()).stale(item.stamp_ns, item.stamp_ns, 0.0)
+            if stale:
+                item.problems[STALE] = stale
+            elif item.source is not None:
+                _decode(item)
+            item.source = None
+        yield item
+
+
+def segment_images(items: Iterable[Frame | Event], engine: Engine) -> Iterator[Frame | Event]:
+    """Give frames their masks, and in place of the image a picture of the mask's size."""
+    for item in items:
+        if isinstance(item, Frame) and item.image is not None:
+            with item.timed("infer"):
+                item.segmentation = engine.infer(item.image)
+            item.masked = True
+            item.picture = engine.resize.apply(item.image)
+            item.image = None
+        yield item
+
+
+def _decode(frame: Frame) -> None:
+    try:
+        with frame.timed("decode"):
+            if isinstance(frame.source, Path):
+                frame.image = _read_file(frame.source)
+            else:
+                message, compressed = frame.source
+                frame.image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
+    except ImageError as error:
+        frame.problems[UNDECODABLE] = str(error)
+        return
+    frame.size = (frame.image.shape[1], frame.image.shape[0])
+
+
+def _read_file(path: Path) -> NDArray[np.uint8]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
+    if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+        return compressed_to_bgr(EncodedImage(path.suffix[1:], data))
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None:
+        raise ImageError(f"{path}: not a readable image; remove it or convert it to PNG")
+    return np.asarray(image, np.uint8)

@@ -1,0 +1,260 @@
+"""What an evaluation compares with: labels of images, and the true state of the ground."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.grid import GridSpec
+from seg_perception.core.messages import image_to_mask, stamp_to_ns
+from seg_perception.core.metrics import GridScore, confusion
+from seg_perception.core.pose import Transform
+from seg_perception.core.poses import CameraPose
+from seg_perception.engines.resize import Resize
+from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
+from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
+from seg_perception.evaluation.evaluate_source import LABELS, Event
+from seg_perception.evaluation.grid_bands import BANDS
+from seg_perception.evaluation.sight import SeenCells, Sight
+
+_KEPT = 64
+
+
+class PoseLookup(Protocol):
+    """Poses by the recording, as `evaluate_grids.Poses` has them."""
+
+    def at(self, stamp_ns: int, frame_id: str, mount: Transform | None) -> CameraPose: ...
+
+    def world_from(self, frame_id: str, stamp_ns: int) -> Transform: ...
+
+
+class Labels(Protocol):
+    """Where labels of images come from."""
+
+    def note(self, event: Event) -> None: ...
+
+    def pending(self, frame: Frame) -> bool:
+        """Whether the label of a frame may still come."""
+
+    def of(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """(H, W) uint8 ids, 255 where unlabelled; None where there is none. Raises SegPerceptionError."""
+
+
+class FileReader(Protocol):
+    """As core.labels.LabelFolder."""
+
+    def read(self, stem: str) -> NDArray[np.uint8] | None: ...
+
+
+class LabelFiles:
+    """Labels from a folder: by the name of the image's file; of a bag's images by stamp (ns), else by number."""
+
+    def __init__(self, folder: FileReader) -> None:
+        self._folder = folder
+
+    def note(self, event: Event) -> None:
+        pass
+
+    def pending(self, frame: Frame) -> bool:
+        return False
+
+    def of(self, frame: Frame) -> NDArray[np.uint8] | None:
+        for stem in (frame.stem, f"{frame.index:06d}"):
+            found = self._folder.read(stem)
+            if found is not None:
+                return found
+        return None
+
+
+class LabelTopic:
+    """Labels from a topic of mono8 images of class ids, with the stamps of their images."""
+
+    def __init__(self) -> None:
+        self._messages: dict[tuple[str, int], object] = {}
+
+    def note(self, event: Event) -> None:
+        if event.kind == LABELS:
+            self._messages[event.camera, stamp_to_ns(event.message.header.stamp)] = event.message
+            while len(self._messages) > _KEPT:
+                del self._messages[next(iter(self._messages))]
+
+    def pending(self, frame: Frame) -> bool:
+        return (frame.camera, frame.stamp_ns) not in self._messages
+
+    def of(self, frame: Frame) -> NDArray[np.uint8] | None:
+        message = self._messages.pop((frame.camera, frame.stamp_ns), None)
+        return None if message is None else image_to_mask(message)
+
+
+class Ground(Protocol):
+    """What is true of the ground. name: as in metrics.json."""
+
+    name: str
+
+    def note(self, event: Event, poses: PoseLookup) -> None: ...
+
+    def pending(self, frame: Frame) -> bool:
+        """Whether the truth of a frame may still come."""
+
+    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+        """Give a frame with a grid its grid_scores, now or later; `frame.unsettled` until then."""
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+
+
+class Truth:
+    """All that is compared with, and the flicker, which needs no truth."""
+
+    def __init__(
+        self, table: ClassTable, resize: Resize, max_range: float, labels: Labels | None, ground: Ground | None
+    ) -> None:
+        self._n_classes = max(entry.id for entry in table.classes) + 1
+        self._resize = resize
+        self._max_range = max_range
+        self._labels = labels
+        self._ground = ground
+        self._mask_flicker: dict[str, MaskFlicker] = {}
+        self._grid_flicker = GridFlicker()
+
+    def note(self, event: Event, poses: PoseLookup) -> None:
+        """Take in labels and truth from the recording."""
+        if self._labels:
+            self._labels.note(event)
+        if self._ground:
+            self._ground.note(event, poses)
+
+    def complete(self, frame: Frame) -> bool:
+        """Whether nothing that belongs to a frame may still come."""
+        sources = filter(None, (self._labels, self._ground))
+        return not any(source.pending(frame) for source in sources)
+
+    def score(self, frame: Frame, poses: PoseLookup) -> None:
+        """Compare a frame that has its mask."""
+        assert frame.segmentation
+        flicker = self._mask_flicker.setdefault(frame.camera, MaskFlicker())
+        frame.flicker["mask"] = flicker.update(frame.segmentation.mask)
+        if self._labels:
+            self._score_mask(frame, self._labels)
+        if frame.grid:
+            frame.flicker["grid"] = self._grid_flicker.update(*frame.grid)
+            if self._ground and frame.view and frame.pose:
+                self._ground.score(frame, Sight.of(frame.view, frame.pose, self._max_range), poses)
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        if self._ground:
+            self._ground.finish()
+
+    def _score_mask(self, frame: Frame, labels: Labels) -> None:
+        assert frame.segmentation
+        try:
+            frame.labels = labels.of(frame)
+        except SegPerceptionError as error:
+            frame.problems[BAD_LABEL] = str(error)
+            return
+        if frame.labels is None:
+            frame.problems[NO_LABEL] = ""
+            return
+        height, width = frame.labels.shape
+        mask = frame.segmentation.mask
+        if frame.size != (width, height):  # labels of another size than the image: compared at theirs
+            mask = self._resize.restore(mask, *frame.size)
+            mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        else:
+            mask = self._resize.restore(mask, width, height)
+        frame.confusion = confusion(mask, frame.labels, self._n_classes)
+
+
+class MeasuredGround:
+    """Scores frames against truth that is known at their time: occupied and free cells."""
+
+    def __init__(self) -> None:
+        self._seen = SeenCells()
+
+    def compare(self, frame: Frame, sight: Sight, occupied: NDArray[np.bool_], free: NDArray[np.bool_]) -> None:
+        """occupied, free: (h, w) bool of the frame's grid."""
+        assert frame.grid
+        spec, cells = frame.grid
+        visible = sight.visible(spec, occupied)
+        seen = self._seen.update(spec, visible)
+        x, y = spec.centres()
+        distance = sight.distance(x[None, :], y[:, None])
+        frame.grid_scores = band_scores(cells, occupied, free, visible, seen, distance)
+        frame.truth = occupied, free, visible
+
+
+class Hindsight:
+    """What the robot drove over within some seconds was free."""
+
+    name = "hindsight"
+    _HORIZON_NS = 8_000_000_000
+    _HALF_WIDTH_M = 0.2
+    """Of the strip along base_link's path: narrower than any robot."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Frame, Sight, tuple[GridSpec, NDArray[np.int8]]]] = deque()
+        self._path: deque[tuple[int, float, float]] = deque()
+
+    def note(self, event: Event, poses: PoseLookup) -> None:
+        pass
+
+    def pending(self, frame: Frame) -> bool:
+        return False
+
+    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+        assert frame.pose and frame.grid
+        if self._path and frame.stamp_ns < self._path[-1][0]:  # time went back
+            self.finish()
+        x, y = frame.pose.world_from_base[:2, 3]
+        self._path.append((frame.stamp_ns, float(x), float(y)))
+        frame.unsettled = True
+        self._waiting.append((frame, sight, frame.grid))
+        while frame.stamp_ns - self._waiting[0][0].stamp_ns > self._HORIZON_NS:
+            self._settle()
+
+    def finish(self) -> None:
+        while self._waiting:
+            self._settle()
+        self._path.clear()
+
+    def _settle(self) -> None:
+        frame, sight, (spec, cells) = self._waiting.popleft()
+        while self._path[0][0] < frame.stamp_ns:
+            self._path.popleft()
+        track = np.array([(x, y) for _, x, y in self._path]) - (spec.origin_x, spec.origin_y)
+        strip = np.zeros((spec.height, spec.width), np.uint8)
+        points = np.rint((track / spec.resolution - 0.5) * 16).astype(np.int32)
+        width = max(1, round(2 * self._HALF_WIDTH_M / spec.resolution))
+        cv2.polylines(strip, [points], False, 1, width, cv2.LINE_8, 4)
+        rows, columns = np.nonzero(strip)
+        centres_x, centres_y = spec.centres()
+        x, y = centres_x[columns], centres_y[rows]
+        visible = sight.contains(x, y)
+        nothing, everything = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
+        frame.grid_scores = band_scores(
+            cells[rows, columns], nothing, everything, visible, everything, sight.distance(x, y)
+        )
+        frame.unsettled = False
+
+
+def band_scores(
+    cells: NDArray[np.int8],
+    occupied: NDArray[np.bool_],
+    free: NDArray[np.bool_],
+    visible: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    distance: NDArray[np.float64],
+) -> dict[str, GridScore]:
+    """By band of distance (m from the camera); arrays of one shape."""
+    scores = {}
+    for name, (near, far) in BANDS.items():
+        scores[name] = GridScore()
+        scores[name].update(cells, occupied, free, visible, ~seen, (distance >= near) & (distance < far))
+    return scores
