@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seg_perception import simulation
-from seg_perception.core import camera, pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError
 from seg_perception.evaluation.material import Frame, Motion, Mount, RawImage
+from seg_perception.simulation.version import simulation_version
 
 DRIVE_FILE = "drive.json"
 
@@ -40,7 +38,7 @@ class DriveRequest:
     def folder(self) -> Path:
         """Where it is kept; another version of the simulation has another folder."""
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seg_perception" / "drives"
-        name = f"seed{self.seed}_{self.width}x{self.height}_{self.frames}at{self.rate_hz:g}Hz_{_simulation_version()}"
+        name = f"seed{self.seed}_{self.width}x{self.height}_{self.frames}at{self.rate_hz:g}Hz_{simulation_version()}"
         return root / name
 
 
@@ -127,11 +125,3 @@ def _camera_document(camera: Camera) -> dict[str, Any]:
 def _camera(document: dict[str, Any]) -> Camera:
     matrix, distortion = np.array(document["matrix"]), np.array(document["distortion"])
     return Camera(document["width"], document["height"], matrix, document["model"], distortion)
-
-
-def _simulation_version() -> str:
-    """Changes whenever anything that decides the pixels does."""
-    digest = hashlib.sha256()
-    for path in [*sorted(Path(simulation.__path__[0]).glob("*.py")), Path(camera.__file__), Path(pose.__file__)]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]

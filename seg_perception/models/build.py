@@ -1,13 +1,20 @@
-"""Networks by name, from segmentation_models_pytorch with timm encoders; always with random weights."""
+"""Networks by name: encoders from timm and segmentation_models_pytorch, decoders from there, torchvision, transformers.
+
+One registry, `ARCHITECTURES`; weights are always random here (`pretrained.py` loads others).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.segmentation.fcn import FCNHead
+from torchvision.models.segmentation.lraspp import LRASPPHead
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from seg_perception.core.errors import TrainingError
 
@@ -38,14 +45,106 @@ class PixelClassifier(nn.Module):
 
 
 def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> PixelClassifier:
-    """A network by its names in smp and timm. Raises TrainingError for names or options that they do not know."""
+    """A network by its names in `ARCHITECTURES`, smp and timm; `options` go to its library unchanged.
+
+    Raises TrainingError for names or options that the library does not know.
+    """
+    if architecture not in ARCHITECTURES:
+        raise TrainingError(f"model {architecture}: no such architecture; there are {', '.join(sorted(ARCHITECTURES))}")
     try:
-        network = smp.create_model(architecture, encoder, encoder_weights=None, classes=n_classes, **options)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        network = ARCHITECTURES[architecture](architecture, encoder, options, n_classes)
+    except Exception as error:  # three libraries, and each of them raises whatever it likes for a wrong name or option
         raise TrainingError(
-            f"model {architecture} with encoder {encoder} and options {options}: {error}; "
-            "see segmentation_models_pytorch for architectures, timm (as tu-<name>) for encoders"
+            f"model {architecture} with encoder {encoder} and options {options}: {error}; encoders are those of "
+            "segmentation_models_pytorch, of timm as tu-<name>, or, for transformers, its model types"
         ) from error
-    network.segmentation_head[1] = nn.Identity()  # its upsampling: done once, outside, to the step that is asked for
     multiple = options.get("encoder_output_stride", SIZE_MULTIPLE)
     return PixelClassifier(network, multiple).to(memory_format=torch.channels_last)
+
+
+def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    network = smp.create_model(architecture, encoder, encoder_weights=None, classes=n_classes, **options)
+    network.segmentation_head[1] = nn.Identity()  # its upsampling: done once, outside, to the step that is asked for
+    return network
+
+
+class FCN(nn.Module):
+    """Fully convolutional network: torchvision's head on the last features of an encoder of smp or timm."""
+
+    def __init__(self, encoder: str, n_classes: int, encoder_output_stride: int) -> None:
+        super().__init__()
+        self.encoder = _dilated_encoder(encoder, encoder_output_stride)
+        self.head = FCNHead(self.encoder.out_channels[-1], n_classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) → logits at the encoder's output stride."""
+        logits: Tensor = self.head(self.encoder(image)[-1])
+        return logits
+
+
+class LRASPP(nn.Module):
+    """Lite R-ASPP: torchvision's head on the stride-8 and the last features of an encoder, e.g. a MobileNetV3."""
+
+    def __init__(self, encoder: str, n_classes: int, encoder_output_stride: int, head_channels: int) -> None:
+        super().__init__()
+        self.encoder = _dilated_encoder(encoder, encoder_output_stride)
+        channels = self.encoder.out_channels
+        self.head = LRASPPHead(channels[3], channels[-1], n_classes, head_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) → logits at stride 8."""
+        features = self.encoder(image)
+        logits: Tensor = self.head({"low": features[3], "high": features[-1]})
+        return logits
+
+
+class Transformer(nn.Module):
+    """A semantic segmentation model of transformers by its type (segformer, upernet, …) and configuration values."""
+
+    def __init__(self, model_type: str, n_classes: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        config = AutoConfig.for_model(model_type, num_labels=n_classes, **options)
+        self.model = AutoModelForSemanticSegmentation.from_config(config)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that a classifier's weights fit."""
+        encoder: nn.Module = self.model.base_model
+        return encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) → logits at the model's own stride."""
+        logits: Tensor = self.model(pixel_values=image).logits
+        return logits
+
+
+def _dilated_encoder(name: str, output_stride: int) -> nn.Module:
+    encoder: nn.Module = smp.encoders.get_encoder(name, weights=None, output_stride=output_stride)
+    return encoder
+
+
+def _fcn(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    return FCN(encoder, n_classes, **{"encoder_output_stride": 8, **options})
+
+
+def _lraspp(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    return LRASPP(encoder, n_classes, **{"encoder_output_stride": 16, "head_channels": 128, **options})
+
+
+def _transformer(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    return Transformer(encoder, n_classes, options)
+
+
+Builder = Callable[[str, str, dict[str, Any], int], nn.Module]
+
+ARCHITECTURES: dict[str, Builder] = {
+    **dict.fromkeys(
+        ("unet", "unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "linknet", "pan", "manet", "segformer")
+        + ("upernet",),
+        _from_smp,
+    ),
+    "fcn": _fcn,
+    "lraspp": _lraspp,
+    "transformers": _transformer,
+}
+"""Name in a configuration → what builds it: smp's own names, `fcn` and `lraspp` of torchvision, `transformers`."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from seg_perception.core.errors import TrainingError
+from seg_perception.training.whole_file import write_whole
 
 LAST = "last.pt"
 BEST = "best.pt"
 
+_NEEDED = {"config", "classes", "average", "step"}
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, flush to disk, then rename over: an interruption leaves the old checkpoint or the new one."""
-    temporary = path.with_suffix(".partial")
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write whole or not at all. Raises TrainingError."""
+    buffer = io.BytesIO()  # torch aborts the process when the disk is full while it writes a file itself
+    torch.save(state, buffer)
+    write_whole(path, buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -31,5 +31,10 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: no checkpoint there; train first, or give the folder of a training") from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on a damaged file
-        raise TrainingError(f"{path}: not a checkpoint of this program ({error}); delete it or restore it") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"{path}: not a checkpoint of this program ({reason}); delete it or restore it") from error
+    if not isinstance(state, dict) or not state.keys() >= _NEEDED:
+        raise TrainingError(
+            f"{path}: of torch, but not a checkpoint of this program; delete it or restore it"
+        )
     return state

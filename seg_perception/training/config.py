@@ -11,6 +11,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from seg_perception.core.errors import TrainingError
+from seg_perception.training.layouts import LAYOUTS
+
+LOSSES = ("cross_entropy", "dice", "focal", "lovasz")
+POLICIES = ("cosine", "one_cycle", "plateau")
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,51 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    """Pairs `images/<name>.*` and `labels/<name>.png`; `void` label ids become 255."""
+    """A data set on disk in one of the layouts of `layouts.py`; plain: `images/<name>.*` and `labels/<name>.png`.
+
+    split: which part of it, for layouts that have parts. void: label ids that become 255. remap: id or name of a label
+    in the data set → id of the class table, or 255; labels not listed go to the class of the same id or name.
+    region: what of every image is used, as [left, top, right, bottom] shares of its width and height.
+    """
 
     path: str
     share: float = 1.0
     void: list[int] = field(default_factory=list)
+    layout: str = "ids"
+    split: str = ""
+    remap: dict[int | str, int] = field(default_factory=dict)
+    region: list[float] = field(default_factory=lambda: [0.0, 0.0, 1.0, 1.0])
 
     def __post_init__(self) -> None:
-        _require(self.share > 0, "share", self.share, "more than 0")
+        _check_source(self.share, self.region)
+        _require(self.layout in LAYOUTS, "layout", self.layout, ", ".join(LAYOUTS))
+        needed = LAYOUTS[self.layout].has_splits
+        _require(bool(self.split) == needed, "split", self.split, f"{'a' if needed else 'no'} name, for {self.layout}")
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """Frames of a rosbag2, extracted once into `cache`: an image topic, and either a label topic or a label folder.
+
+    label_topic: mono8 class ids with the stamps of the images. labels: a folder of `<stamp in ns>.png` in one of the
+    forms of `LabelFolder`. Images without labels are left out. The other keys are those of FolderConfig.
+    """
+
+    path: str
+    image_topic: str
+    cache: str
+    label_topic: str = ""
+    labels: str = ""
+    form: str = "ids"
+    share: float = 1.0
+    void: list[int] = field(default_factory=list)
+    remap: dict[int | str, int] = field(default_factory=dict)
+    region: list[float] = field(default_factory=lambda: [0.0, 0.0, 1.0, 1.0])
+
+    def __post_init__(self) -> None:
+        _check_source(self.share, self.region)
+        if bool(self.label_topic) == bool(self.labels):
+            raise TrainingError("give either label_topic or labels, one of the two")
 
 
 @dataclass(frozen=True)
@@ -61,10 +102,11 @@ class SourcesConfig:
 
     folders: list[FolderConfig] = field(default_factory=list)
     simulation: list[SimulationConfig] = field(default_factory=list)
+    bags: list[BagConfig] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not self.folders and not self.simulation:
-            raise TrainingError("no source; list at least one under folders or simulation")
+        if not self.folders and not self.simulation and not self.bags:
+            raise TrainingError("no source; list at least one under folders, bags or simulation")
 
 
 @dataclass(frozen=True)
@@ -91,7 +133,15 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Length of the training: a number of steps, or of minutes (interruptions not counted); exactly one of them."""
+    """Length of the training: a number of steps, or of minutes (interruptions not counted); exactly one of them.
+
+    batch: images per step, however many parts (`accumulate`) and processes they are computed in.
+    policy: how the learning rate goes after its linear warm-up: `cosine` falls to a hundredth, `one_cycle` climbs for
+    30 % of the training and falls to a ten-thousandth, `plateau` halves after `patience` validations without a gain.
+    cross_entropy, dice, focal, lovasz: weights of the losses in their sum. class_balance: exponent of the class weights
+    of the cross-entropy, (median / frequency) ** class_balance. bf16: compute in bfloat16 where that is safe.
+    memory_gb: up to this much of the samples is decoded ahead, the rest when it is needed.
+    """
 
     steps: int | None = None
     minutes: float | None = None
@@ -100,7 +150,13 @@ class ScheduleConfig:
     weight_decay: float = 1e-2
     warmup: float = 0.03
     ema_decay: float = 0.998
+    accumulate: int = 1
+    policy: str = "cosine"
+    patience: int = 5
+    cross_entropy: float = 1.0
     dice: float = 0.5
+    focal: float = 0.0
+    lovasz: float = 0.0
     label_smoothing: float = 0.0
     class_balance: float = 0.5
     validate_every: int = 250
@@ -108,6 +164,7 @@ class ScheduleConfig:
     bf16: bool = True
     threads: int = 2
     workers: int = 1
+    memory_gb: float = 4.0
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -115,28 +172,49 @@ class ScheduleConfig:
         for name in ("steps", "minutes"):
             value = getattr(self, name)
             _require(value is None or value > 0, name, value, "more than 0")
-        for name in ("batch", "validate_every", "threads"):
+        for name in ("batch", "validate_every", "threads", "accumulate", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("learning_rate", "gradient_clip"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup", "ema_decay", "class_balance", "label_smoothing"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 … 1")
+        for name in ("workers", "memory_gb", *LOSSES):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(any(self.losses.values()), ", ".join(LOSSES), 0, "at least one of them more than 0")
+        _require(self.policy in POLICIES, "policy", self.policy, ", ".join(POLICIES))
+        _require(self.batch % self.accumulate == 0, "accumulate", self.accumulate, f"a divisor of batch {self.batch}")
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Weight of every loss by name."""
+        return {name: getattr(self, name) for name in LOSSES}
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """How the trained network becomes a bundle. `licence` is that of the weights, which follows that of the `data`.
 
-    A variant may lose `max_miou_drop` (0..1) on every held-out source, must agree with the float reference on
-    `min_agreement` of all pixels, and may newly call `max_obstacle_to_ground` of the obstacles' pixels ground.
+    A variant may lose `max_miou_drop` (0..1) on every held-out source and `max_class_drop` in a class of it, must agree
+    with the float reference on `min_agreement` of all pixels, and may newly call `max_obstacle_to_ground` of the
+    obstacles' pixels ground. To pass, up to `max_float_layers` of the layers are left out of the quantization.
+    calibration: how the ranges of activations are found, minmax, entropy or percentile.
     """
 
     licence: str = "unknown"
     data: str = "not stated"
+    calibration: str = "minmax"
     calibration_images: int = 64
     max_miou_drop: float = 0.005
+    max_class_drop: float = 0.015
     min_agreement: float = 0.98
-    max_obstacle_to_ground: float = 0.002
+    max_obstacle_to_ground: float = 0.001
+    max_float_layers: int = 8
+
+    def __post_init__(self) -> None:
+        methods = ("minmax", "entropy", "percentile")
+        _require(self.calibration in methods, "calibration", self.calibration, ", ".join(methods))
+        _require(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
+        _require(self.max_float_layers >= 0, "max_float_layers", self.max_float_layers, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -186,6 +264,12 @@ class TrainingConfig:
         return cls.from_dict({"base": str(path.resolve().parent), **document}, str(path))
 
 
+def _check_source(share: float, region: list[float]) -> None:
+    _require(share > 0, "share", share, "more than 0")
+    good = len(region) == 4 and 0 <= region[0] < region[2] <= 1 and 0 <= region[1] < region[3] <= 1
+    _require(good, "region", region, "[left, top, right, bottom], each 0 … 1, left < right, top < bottom")
+
+
 def _require(good: bool, name: str, value: Any, allowed: str) -> None:
     if not good:
         raise TrainingError(f"{name}: is {value!r}; allowed: {allowed}")
@@ -218,6 +302,8 @@ def _required(entry: dataclasses.Field[Any]) -> bool:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     origin = get_origin(kind)
+    if kind is Any:
+        return value
     if origin is list:
         if not isinstance(value, list):
             raise TrainingError(f"{where}: is {value!r}; must be a list")
@@ -225,7 +311,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise TrainingError(f"{where}: is {value!r}; must be a mapping")
-        return dict(value)
+        key_kind, value_kind = get_args(kind)
+        keys = [_parse(key_kind, key, f"{where}: key {key!r}") for key in value]
+        return {key: _parse(value_kind, value[key], f"{where}: {key}") for key in keys}
     allowed = get_args(kind) or (kind,)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

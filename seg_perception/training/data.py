@@ -1,100 +1,143 @@
-"""Where samples come from: folders of images and labels, the simulator, and their mixture."""
+"""Where samples come from: data sets on disk, bags, the simulator, and their mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from seg_perception.core.classes import UNLABELLED
+from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
+from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.resize import Resize
 from seg_perception.training.augment import augment
-from seg_perception.training.config import AugmentConfig, FolderConfig, SimulationConfig, SourcesConfig, TrainingConfig
+from seg_perception.training.bag_frames import extract_missing
+from seg_perception.training.config import (
+    AugmentConfig,
+    BagConfig,
+    FolderConfig,
+    SimulationConfig,
+    SourcesConfig,
+    TrainingConfig,
+)
+from seg_perception.training.layouts import LAYOUTS, images_of
+from seg_perception.training.samples import WHOLE, FileSamples, Pictures, Sample
 from seg_perception.training.simulated import render_missing
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SIMULATION = "simulation"
 """First part of the names of simulated sources."""
 
-Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""image (H, W, 3) uint8 BGR, labels (H, W) uint8 with 255 where unlabelled."""
+_LOOKED_AT = 500
+"""Samples, evenly spread, that tell the frequencies of the classes."""
+
+_FINGERPRINTED = 64
 
 
 @dataclass(frozen=True)
 class Source:
-    """Samples of one origin, decoded, and the share of the batches that they make."""
+    """Samples of one origin, and the share of the batches that they make."""
 
     name: str
     samples: Sequence[Sample]
     share: float
 
+    def fingerprint(self) -> str:
+        """Changes when the samples do: scores on others are not comparable."""
+        digest = hashlib.sha256(str(len(self.samples)).encode())
+        for image, labels in spread(self.samples, _FINGERPRINTED):
+            digest.update(image.tobytes())
+            digest.update(labels.tobytes())
+        return digest.hexdigest()[:16]
 
-def load_sources(config: TrainingConfig, sources: SourcesConfig, n_classes: int) -> list[Source]:
-    """Decode all samples into memory, resized to the network's input as images are when driving. Raises DataError."""
-    width, height = config.input_size
-    resize = Resize(width, height)
-    loaded = [_load_folder(config.resolve(folder.path), folder, n_classes) for folder in sources.folders]
-    loaded += [_load_simulation(config.resolve(s.cache), s, n_classes) for s in sources.simulation]
-    names = [source.name for source in loaded]
+
+def spread(samples: Sequence[Sample], at_most: int) -> Iterator[Sample]:
+    """About `at_most` of the samples, evenly spread."""
+    return (samples[index] for index in range(0, len(samples), max(1, len(samples) // at_most)))
+
+
+def load_sources(config: TrainingConfig, sources: SourcesConfig, table: ClassTable) -> list[Source]:
+    """The samples, resized to the network's input as images are when driving; see `schedule.memory_gb`.
+
+    Raises DataError.
+    """
+    entries = [
+        *(_folder(config.resolve(folder.path), folder, table) for folder in sources.folders),
+        *(_bag(config.resolve(bag.path), bag, config, table) for bag in sources.bags),
+        *(_simulation(config.resolve(s.cache), s, table) for s in sources.simulation),
+    ]
+    names = [entry.name for entry in entries]
     if len(set(names)) < len(names):
         raise DataError(f"sources {', '.join(names)}: two have one name; rename a folder")
-    return [replace(s, samples=[_resize(sample, resize) for sample in s.samples]) for s in loaded]
+    width, height = config.input_size
+    room = int(config.schedule.memory_gb * 2**30) // (4 * width * height)
+    loaded = []
+    for entry in entries:
+        pictures = Pictures(entry.images, entry.labels, Resize(width, height), entry.region)
+        loaded.append(Source(entry.name, FileSamples(pictures, room, entry.name), entry.share))
+        room = max(0, room - len(entry.images))
+    return loaded
 
 
-def _load_folder(path: Path, config: FolderConfig, n_classes: int) -> Source:
-    images = sorted(p for p in (path / "images").glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+@dataclass(frozen=True)
+class _Entry:
+    """A source that is not read yet."""
+
+    name: str
+    images: Sequence[Path]
+    labels: LabelFolder
+    share: float
+    region: tuple[float, float, float, float] = WHOLE
+
+
+def _folder(path: Path, config: FolderConfig, table: ClassTable) -> _Entry:
+    layout = LAYOUTS[config.layout]
+    images = images_of(path, layout, config.split)
+    labels = LabelFolder(path / layout.labels.format(split=config.split), layout.form, table, _remap(config))
+    name = "/".join(part for part in (path.parent.name, path.name, config.split) if part)
+    return _Entry(name, images, labels, config.share, _region(config))
+
+
+def _bag(path: Path, bag: BagConfig, config: TrainingConfig, table: ClassTable) -> _Entry:
+    folder = extract_missing(path, bag.image_topic, bag.label_topic, config.resolve(bag.cache))
+    given = config.resolve(bag.labels) if bag.labels else folder / "labels"
+    labels = LabelFolder(given, bag.form if bag.labels else "ids", table, _remap(bag))
+    labelled = set(labels.stems())
+    images = [image for image in images_of(folder, LAYOUTS["ids"], "") if image.stem in labelled]
     if not images:
-        raise DataError(f"{path}/images: no image (*{', *'.join(IMAGE_SUFFIXES)}); expected images/ and labels/")
-    pairs = [(image, path / "labels" / f"{image.stem}.png") for image in images]
-    samples = [_load_pair(image, labels, config.void, n_classes) for image, labels in pairs]
-    return Source(f"{path.parent.name}/{path.name}", samples, config.share)
-
-
-def _load_simulation(cache: Path, config: SimulationConfig, n_classes: int) -> Source:
-    names = render_missing(config, cache)
-    pairs = [(cache / "images" / f"{name}.png", cache / "labels" / f"{name}.png") for name in names]
-    samples = [_load_pair(image, labels, [], n_classes) for image, labels in pairs]
-    return Source(f"{SIMULATION}/{config.first_seed}", samples, config.share)
-
-
-def _resize(sample: Sample, resize: Resize) -> Sample:
-    image, labels = sample
-    size = (resize.width, resize.height)
-    return resize.apply(image), np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-
-
-def _load_pair(image_path: Path, label_path: Path, void: Sequence[int], n_classes: int) -> Sample:
-    image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{image_path}: cannot be decoded; remove it or replace it")
-    labels = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-    if labels is None:
-        raise DataError(f"{label_path}: missing or cannot be decoded; every image needs labels of the same name")
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise DataError(f"{label_path}: is {labels.dtype} {labels.shape}; labels are one channel of uint8 class ids")
-    if labels.shape != image.shape[:2]:
-        raise DataError(f"{label_path}: size {labels.shape[::-1]} differs from the image's {image.shape[1::-1]}")
-    labels[np.isin(labels, void)] = UNLABELLED
-    wrong = np.unique(labels[(labels >= n_classes) & (labels != UNLABELLED)])
-    if wrong.size:
         raise DataError(
-            f"{label_path}: label {', '.join(map(str, wrong))} is not a class (0..{n_classes - 1}); "
-            "fix the labels, or list it under void"
+            f"{given}: no label of an image on {bag.image_topic}; name them <stamp in ns>.png"
         )
-    return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+    return _Entry(f"{path.name}{bag.image_topic}", images, labels, bag.share, _region(bag))
+
+
+def _simulation(cache: Path, config: SimulationConfig, table: ClassTable) -> _Entry:
+    folder, names = render_missing(config, cache)
+    labels = LabelFolder(folder / "labels", "ids", table)
+    images = [folder / "images" / f"{name}.png" for name in names]
+    return _Entry(f"{SIMULATION}/{config.first_seed}", images, labels, config.share)
+
+
+def _remap(config: FolderConfig | BagConfig) -> Mapping[int | str, int]:
+    return {**config.remap, **dict.fromkeys(config.void, UNLABELLED)}
+
+
+def _region(config: FolderConfig | BagConfig) -> tuple[float, float, float, float]:
+    left, top, right, bottom = config.region
+    return left, top, right, bottom
 
 
 def class_frequencies(sources: Sequence[Source], n_classes: int) -> NDArray[np.float64]:
     """(n_classes,) share of every class in what the mixture draws; sums to 1."""
     total = np.zeros(n_classes)
     for source in sources:
-        counts = sum(np.bincount(labels.ravel(), minlength=256)[:n_classes] for _, labels in source.samples)
+        some = spread(source.samples, _LOOKED_AT)
+        counts = sum(np.bincount(labels.ravel(), minlength=256)[:n_classes] for _, labels in some)
         total += source.share * counts / max(1, np.sum(counts))
     return total / max(total.sum(), 1e-12)
 
@@ -118,13 +161,13 @@ class Mixture(Dataset[Sample]):
 
 
 class IndicesFrom(Sampler[int]):
-    """The indices `first`, `first + 1`, … without end."""
+    """Indices of samples, from a step on without end: the part of every batch that one of the processes computes."""
 
-    def __init__(self, first: int) -> None:
-        self._first = first
+    def __init__(self, step: int, batch: int, process: int = 0, processes: int = 1) -> None:
+        self._step = step
+        self._batch = batch
+        self._part = range(process * batch // processes, (process + 1) * batch // processes)
 
     def __iter__(self) -> Iterator[int]:
-        index = self._first
-        while True:
-            yield index
-            index += 1
+        for step in count(self._step):
+            yield from (step * self._batch + index for index in self._part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
+
+from seg_perception.training.whole_file import write_whole  # noqa: E402
 
 
 class History:
@@ -32,28 +35,31 @@ class History:
         self._rows.append(dict(row))
 
     def write(self, curves: Path) -> None:
-        """Replace the CSV, then the picture."""
+        """Replace the CSV, then the picture. Raises TrainingError."""
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        temporary = self._path.with_suffix(".partial")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        temporary.replace(self._path)
-        self._draw(curves, [key for key in columns if key.startswith("miou ")])
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_whole(self._path, text.getvalue().encode())
+        write_whole(curves, self._picture([key for key in columns if key.startswith("miou ")]))
 
-    def _draw(self, path: Path, scores: list[str]) -> None:
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    def _picture(self, scores: list[str]) -> bytes:
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4))
         left.plot(*self._column("loss"))
         left.set(xlabel="step", ylabel="training loss")
+        middle.plot(*self._column("learning_rate"))
+        middle.set(xlabel="step", ylabel="learning rate")
         for name in scores:
-            right.plot(*self._column(name), label=name)
+            right.plot(*self._column(name), label=name.removeprefix("miou "))
         right.set(xlabel="step", ylabel="mIoU (averaged weights)", ylim=(0, 1))
         if scores:
             right.legend()
         figure.tight_layout()
-        figure.savefig(path, dpi=90)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
         plt.close(figure)
+        return buffer.getvalue()
 
     def _column(self, name: str) -> tuple[list[float], list[float]]:
         rows = [row for row in self._rows if name in row]

@@ -1,17 +1,19 @@
-"""Cross-entropy with class weights plus Dice, both blind to unlabelled pixels."""
+"""Losses that are blind to unlabelled pixels, and their weighted sum."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segmentation_models_pytorch.losses import DiceLoss
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss
 from torch import Tensor, nn
 
 from seg_perception.core.classes import UNLABELLED
 
-DICE_STRIDE = 2
-"""Dice sums over the image, so every second pixel tells the same at a quarter of the cost."""
+REGION_STRIDE = 2
+"""Dice and Lovász are about whole regions, so every second pixel tells the same at a quarter of the cost."""
 
 
 def class_weights(frequencies: NDArray[np.float64], balance: float) -> Tensor:
@@ -23,18 +25,31 @@ def class_weights(frequencies: NDArray[np.float64], balance: float) -> Tensor:
 
 
 class SegmentationLoss(nn.Module):
-    """Scalar loss of logits (N, C, H, W) and labels (N, H, W) int64 with 255 where unlabelled."""
+    """Scalar loss of logits (N, C, H, W) and labels (N, H, W) int64 with 255 where unlabelled.
 
-    def __init__(self, weights: Tensor, dice: float, label_smoothing: float) -> None:
+    shares: weight of cross_entropy (with the class weights), dice, focal and lovasz in the sum.
+    """
+
+    def __init__(self, weights: Tensor, shares: Mapping[str, float], label_smoothing: float) -> None:
         super().__init__()
-        self._entropy = nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, label_smoothing=label_smoothing)
-        self._dice = DiceLoss("multiclass", ignore_index=UNLABELLED)
-        self._dice_weight = dice
+        losses = {
+            "cross_entropy": nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, label_smoothing=label_smoothing),
+            "dice": DiceLoss("multiclass", ignore_index=UNLABELLED),
+            "focal": FocalLoss("multiclass", ignore_index=UNLABELLED),
+            "lovasz": LovaszLoss("multiclass", ignore_index=UNLABELLED),
+        }
+        self._shares = {name: share for name, share in shares.items() if share}
+        self._losses = nn.ModuleDict({name: losses[name] for name in self._shares})
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """In float32, whatever the logits are in; 0 (with a gradient of 0) where nothing is labelled."""
         logits = logits.float()
-        loss: Tensor = self._entropy(logits, labels)
-        if self._dice_weight:
-            step = DICE_STRIDE
-            loss = loss + self._dice_weight * self._dice(logits[..., ::step, ::step], labels[..., ::step, ::step])
-        return loss
+        total = 0.0 * logits.sum()
+        if not (labels != UNLABELLED).any():
+            return total
+        step = REGION_STRIDE
+        coarse = logits[..., ::step, ::step], labels[..., ::step, ::step].contiguous()
+        for name, share in self._shares.items():
+            inputs = coarse if name in ("dice", "lovasz") else (logits, labels)
+            total = total + share * self._losses[name](*inputs)
+        return total

@@ -32,7 +32,7 @@ class Supervised(Objective):
         super().__init__()
         schedule = config.schedule
         weights = class_weights(class_frequencies(train, n_classes), schedule.class_balance)
-        self.loss = SegmentationLoss(weights, schedule.dice, schedule.label_smoothing)
+        self.loss = SegmentationLoss(weights, schedule.losses, schedule.label_smoothing)
 
     def forward(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Of the logits of `network` for the images."""

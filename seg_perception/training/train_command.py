@@ -11,8 +11,11 @@ from seg_perception.core.errors import TrainingError
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
+from seg_perception.training.devices import fabric_of
 from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.trainer import Trainer
+
+EXIT_INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoints, log, curves")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="how many, one GPU each (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,16 +39,18 @@ def run(args: argparse.Namespace) -> int:
     table = ClassTable.load(config.resolve(config.classes))
     if (args.out / checkpoint.LAST).exists() and not args.resume:
         raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
-    n_classes = len(table.classes)
-    train = load_sources(config, config.train, n_classes)
-    validation = load_sources(config, config.validation, n_classes)
-    trainer = Trainer(config, table, train, validation, args.out)
+    fabric = fabric_of(args.device, args.processes, config.schedule.bf16)
+    fabric.launch()
+    with fabric.rank_zero_first():  # the first process renders and extracts what the others only read
+        train = load_sources(config, config.train, table)
+        validation = load_sources(config, config.validation, table)
+    trainer = Trainer(config, table, train, validation, args.out, fabric=fabric)
     if args.resume:
         trainer.resume()
     elif config.model.weights:
         trainer.start_from_weights()
-    if trainer.fit():
-        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
-        return 0
-    print(f"stopped at step {trainer.step}; go on with --resume")
-    return 130
+    completed = trainer.fit()
+    if fabric.is_global_zero:
+        done = f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}"
+        print(done if completed else f"stopped at step {trainer.step}; go on with --resume")
+    return 0 if completed else EXIT_INTERRUPTED

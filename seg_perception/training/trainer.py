@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import TrainingError
-from seg_perception.core.metrics import mean_iou
+from seg_perception.core.errors import DataError, TrainingError
 from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.pretrained import load_encoder
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import IndicesFrom, Mixture, Source
+from seg_perception.training.devices import fabric_of
 from seg_perception.training.ema import WeightAverage
-from seg_perception.training.history import History
+from seg_perception.training.learning_rate import LearningRate
 from seg_perception.training.objective import Objective, Supervised
+from seg_perception.training.records import Records, Scores
 from seg_perception.training.validation import validate
-
-log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One training in a folder: `last.pt` (everything), `best.pt` (averaged weights), `log.csv`, `curves.png`.
+    """One training in a folder: `last.pt` (everything), `best.pt` (averaged weights), and the records of `Records`.
 
     objective: what to minimise instead of the configured loss. network: what to train instead of a new one.
+    fabric: the device or devices to train on, launched; else one process on the CPU.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Trainer:
         out: Path,
         objective: Objective | None = None,
         network: PixelClassifier | None = None,
+        fabric: Fabric | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.schedule.threads)
@@ -56,20 +57,20 @@ class Trainer:
         self._mixture = Mixture(train, config.augment, config.seed)
         self._validation = validation
         self._out = out
+        self._fabric = fabric or fabric_of(bf16=config.schedule.bf16)
         n = len(table.classes)
         model = config.model
         self.network = network or build(model.architecture, model.encoder, model.options, n)
+        self._objective = (objective or Supervised(config, train, n)).to(self._fabric.device)
+        self._replica, self._optimizer = self._fabric.setup(self.network, self._new_optimizer())
         self._average = WeightAverage(self.network, config.schedule.ema_decay)
-        self._objective = objective or Supervised(config, train, n)
-        self._optimizer = torch.optim.AdamW(
-            _parameter_groups([*self.network.parameters(), *self._extra().values()], config.schedule.weight_decay),
-            config.schedule.learning_rate,
-        )
-        self._history = History(out / "log.csv")
+        self._rate = LearningRate(config.schedule)
+        self._records = Records(out, table)
         self._stop = False
         self.step = 0
         self._elapsed_s = 0.0
         self._best = -math.inf
+        self._validated_on = {source.name: source.fingerprint() for source in validation}
 
     @property
     def progress(self) -> float:
@@ -83,17 +84,17 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end of the schedule; False when a signal ended it earlier (the state is saved then).
 
-        Raises TrainingError when the loss is not finite; the checkpoints on disk stay those from before.
+        Raises TrainingError when the loss is not finite or the disk is full, DataError for samples that cannot be
+        read; the checkpoints on disk stay those from before.
         """
-        self._out.mkdir(parents=True, exist_ok=True)
         losses: list[float] = []
-        with self._stoppable(), _Bar(self.progress) as bar:
+        with self._stoppable(), _Bar(self.progress, disable=not self._fabric.is_global_zero) as bar:
             batches = self._batches()
             while self.progress < 1 and not self._stop:
                 began = time.monotonic()
-                images, labels = next(batches)
-                losses.append(self._train_step(images, labels))
+                losses.append(self._train_step(batches))
                 self._elapsed_s += time.monotonic() - began
+                self._agree()
                 bar.show(self.progress, f"step {self.step} loss {losses[-1]:.3f} best {self._best:.3f}")
                 if self.step % self.config.schedule.validate_every == 0 and self.progress < 1:
                     self._keep(losses)
@@ -123,98 +124,129 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self.step, self._elapsed_s = state["step"], state["elapsed_s"]
-        same_scores = state["validated_on"] == [source.name for source in self._validation]
-        self._best = state["best"] if same_scores else -math.inf
-        self._history.load(up_to=self.step)
+        if state["validated_on"] == self._validated_on:  # else no score of before can be compared with those to come
+            self._best = state["best"]
+            self._rate.load_state_dict(state.get("learning_rate", {}))
+        self._records.resume(self.step)
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        """Weight decay for kernels only: it harms biases and batch-norm scales."""
+        schedule = self.config.schedule
+        parameters = [*self.network.parameters(), *self._extra().values()]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, schedule.learning_rate)
 
     def _extra(self) -> dict[str, nn.Parameter]:
         """What the objective trains beside the network, by name."""
         return {name: p for name, p in self._objective.named_parameters() if p.requires_grad}
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        schedule = self.config.schedule
+        """Parts of batches without end, from the next step on, on the device."""
+        schedule, fabric = self.config.schedule, self._fabric
+        parts = schedule.accumulate * fabric.world_size
+        if schedule.batch % parts:
+            raise TrainingError(
+                f"schedule.batch {schedule.batch} cannot be divided into {parts} equal parts; change it"
+            )
         loader = DataLoader(
             self._mixture,
-            schedule.batch,
-            sampler=IndicesFrom(self.step * schedule.batch),
+            schedule.batch // parts,
+            sampler=IndicesFrom(self.step, schedule.batch, fabric.global_rank, fabric.world_size),
             num_workers=schedule.workers,
             worker_init_fn=_single_threaded,
             prefetch_factor=4 if schedule.workers else None,
+            pin_memory=fabric.device.type == "cuda",
         )
-        return iter(loader)
+        try:
+            for images, labels in loader:
+                yield fabric.to_device(images), fabric.to_device(labels)
+        except DataError as error:  # from a worker it comes with the worker's traceback
+            raise DataError(str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]) from error
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> float:
+    def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         schedule = self.config.schedule
-        rate = self._learning_rate()
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate.at(self.progress)
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bf16):
-            loss = self._objective(self.network, images, labels)
-        value = float(loss.detach())
-        self._require_finite("loss", value)
         self._optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), schedule.gradient_clip)
-        self._require_finite("gradient", float(norm))
+        value = 0.0
+        for part in range(schedule.accumulate):
+            images, labels = next(batches)
+            waits = self._fabric.world_size > 1 and part + 1 < schedule.accumulate
+            with self._fabric.no_backward_sync(self._replica, enabled=waits):
+                with self._fabric.autocast():
+                    loss = self._objective(self._replica, images, labels) / schedule.accumulate
+                self._fabric.backward(loss)
+            value += float(loss.detach())
+        extra = list(self._extra().values())
+        for parameter in extra:
+            parameter.grad = self._fabric.all_reduce(parameter.grad)
+        norm = nn.utils.clip_grad_norm_([*self.network.parameters(), *extra], schedule.gradient_clip)
+        self._require_finite(value, float(norm))
         self._optimizer.step()
         self.step += 1
         self._average.update(self.network, self.step)
         return value
 
-    def _require_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"step {self.step}: the {what} is {value}; the last good state is {self._out / checkpoint.LAST}; "
-                "lower schedule.learning_rate and resume"
-            )
+    def _require_finite(self, loss: float, gradient: float) -> None:
+        """Checked after the backward pass: the gradient is that of all processes, so all of them end."""
+        for what, value in (("loss", loss), ("gradient", gradient)):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"step {self.step}: the {what} is {value}; the last good state is {self._out / checkpoint.LAST}; "
+                    "lower schedule.learning_rate and resume"
+                )
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then a half cosine down to a hundredth."""
-        schedule, progress = self.config.schedule, self.progress
-        if progress < schedule.warmup:
-            return schedule.learning_rate * max(progress / schedule.warmup, 0.01)
-        cosine = (1 + math.cos(math.pi * (progress - schedule.warmup) / max(1 - schedule.warmup, 1e-9))) / 2
-        return schedule.learning_rate * (0.01 + 0.99 * cosine)
+    def _agree(self) -> None:
+        """All processes stop at the same step: when the slowest has used up the time, or one got a signal."""
+        if self._fabric.world_size > 1:
+            said = self._fabric.all_reduce(torch.tensor([self._elapsed_s, float(self._stop)]), reduce_op="max")
+            self._elapsed_s, self._stop = float(said[0]), bool(said[1])
 
     def _keep(self, losses: Sequence[float]) -> None:
-        """Score the averaged weights; write log, curves and checkpoints."""
-        size = len(self._table.classes)
-        scores = {s.name: mean_iou(validate(self._average.network, s.samples, size)) for s in self._validation}
-        row = {
-            "step": self.step,
-            "elapsed_s": round(self._elapsed_s, 1),
-            "learning_rate": self._optimizer.param_groups[0]["lr"],
-            "loss": sum(losses) / max(1, len(losses)),
-            **{f"miou {name}": score for name, score in scores.items()},
-        }
-        self._history.add(row)
-        self._history.write(self._out / "curves.png")
-        log.info(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
-        overall = sum(scores.values()) / len(scores)
-        if overall > self._best:
-            self._best = overall
-            checkpoint.save(self._out / checkpoint.BEST, self._weights(scores))
+        """Score the averaged weights; write records and checkpoints."""
+        if self._fabric.is_global_zero:
+            size = len(self._table.classes)
+            scores = Scores({s.name: validate(self._average.network, s.samples, size) for s in self._validation})
+            self._rate.scored(scores.overall)
+            self._records.add(
+                scores,
+                step=self.step,
+                elapsed_s=round(self._elapsed_s, 1),
+                learning_rate=self._optimizer.param_groups[0]["lr"],
+                loss=sum(losses) / max(1, len(losses)),
+            )
+            if scores.overall > self._best:
+                self._best = scores.overall
+                checkpoint.save(self._out / checkpoint.BEST, self._weights(scores.miou))
+                self._records.draw_confusions(scores)
+        self._rate.load_state_dict(self._fabric.broadcast(self._rate.state_dict()))
         self._save_last()
 
-    def _weights(self, scores: Mapping[str, float]) -> dict[str, Any]:
+    def _weights(self, scores: dict[str, float]) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),
             "classes": self._table.to_dicts(),
             "average": self._average.network.state_dict(),
             "step": self.step,
             "elapsed_s": self._elapsed_s,
-            "scores": dict(scores),
+            "scores": scores,
         }
 
     def _save_last(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
         state = self._weights({})
         state["network"] = self.network.state_dict()
         state["objective"] = {name: p.detach() for name, p in self._extra().items()}
         state["optimizer"] = self._optimizer.state_dict()
+        state["learning_rate"] = self._rate.state_dict()
         state["random"] = torch.get_rng_state()
         state["best"] = self._best
-        state["validated_on"] = [source.name for source in self._validation]
+        state["validated_on"] = self._validated_on
         checkpoint.save(self._out / checkpoint.LAST, state)
 
     @contextmanager
@@ -235,9 +267,11 @@ class Trainer:
 class _Bar:
     """Progress in per cent of the schedule, whether that counts steps or minutes."""
 
-    def __init__(self, progress: float) -> None:
+    def __init__(self, progress: float, disable: bool) -> None:
         form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-        self._bar = tqdm(total=100.0, initial=100 * progress, desc="train", bar_format=form, mininterval=1.0)
+        self._bar = tqdm(
+            total=100.0, initial=100 * progress, desc="train", bar_format=form, mininterval=1.0, disable=disable
+        )
 
     def __enter__(self) -> _Bar:
         return self
@@ -248,13 +282,6 @@ class _Bar:
     def show(self, progress: float, text: str) -> None:
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(100 * progress - self._bar.n)
-
-
-def _parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for kernels only: it harms biases and batch-norm scales."""
-    kernels = [p for p in parameters if p.ndim > 1]
-    others = [p for p in parameters if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _single_threaded(worker: int) -> None:

@@ -11,16 +11,17 @@ from torch import nn
 
 from seg_perception.core.metrics import confusion
 from seg_perception.models.deploy import normalise
-from seg_perception.training.data import Sample
+from seg_perception.training.samples import Sample
 
 
 @torch.inference_mode()
 def validate(network: nn.Module, samples: Sequence[Sample], n_classes: int) -> NDArray[np.int64]:
-    """(n, n) confusion [truth, predicted] over all samples, in bfloat16 as fast as the CPU does it."""
+    """(n, n) confusion [truth, predicted] over all samples, in bfloat16, on the device of the network."""
     network.eval()
+    device = next(network.parameters()).device
     total = np.zeros((n_classes, n_classes), np.int64)
     for image, labels in samples:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(normalise(torch.from_numpy(image)[None]))
-        total += confusion(logits[0].argmax(0).to(torch.uint8).numpy(), labels, n_classes)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(normalise(torch.from_numpy(image)[None].to(device)))
+        total += confusion(logits[0].argmax(0).to(torch.uint8).cpu().numpy(), labels, n_classes)
     return total

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
 
-from box_scenes import HEIGHT, WIDTH, write_scenes
+from box_scenes import CLASSES, HEIGHT, WIDTH, write_scenes
 
+from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.training.augment import augment
 from seg_perception.training.config import AugmentConfig, TrainingConfig
@@ -22,7 +23,7 @@ from seg_perception.training.data import Mixture, Source, class_frequencies, loa
 def _load(document: dict[str, Any], folder: Path) -> list[Source]:
     document["train"] = {"folders": [{"path": str(folder), "void": [3]}]}
     config = TrainingConfig.from_dict(document)
-    return load_sources(config, config.train, 3)
+    return load_sources(config, config.train, ClassTable.from_dicts(CLASSES))
 
 
 def test_void_becomes_unlabelled(document: dict[str, Any], scenes: Path) -> None:
@@ -67,10 +68,10 @@ def _truncate_image(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_break_size, r"labels/001\.png: size \(20, 10\) differs from the image's \(96, 64\)"),
-        (_break_id, r"labels/001\.png: label 7 is not a class \(0\.\.2\)"),
-        (_break_channels, r"labels/001\.png: is uint8 \(64, 96, 3\); labels are one channel"),
-        (_remove_labels, r"labels/001\.png: missing"),
+        (_break_size, r"images/001\.png: size \(96, 64\) differs from its labels' \(20, 10\)"),
+        (_break_id, r"labels/001\.png: label 7 is not in the class table"),
+        (_break_channels, r"labels/001\.png: has colours, this form of labels needs one channel"),
+        (_remove_labels, r"images/001\.png: has no labels"),
         (_truncate_image, r"images/001\.png: cannot be decoded"),
     ],
 )

@@ -26,8 +26,8 @@ from seg_perception.training.trainer import Trainer
 def _trainer(document: dict[str, Any], out: Path) -> Trainer:
     config = TrainingConfig.from_dict(document)
     table = ClassTable.from_dicts(CLASSES)
-    train = load_sources(config, config.train, 3)
-    return Trainer(config, table, train, load_sources(config, config.validation, 3), out)
+    train = load_sources(config, config.train, table)
+    return Trainer(config, table, train, load_sources(config, config.validation, table), out)
 
 
 def _log(out: Path) -> list[dict[str, str]]:

@@ -1,0 +1,34 @@
+"""A confusion matrix as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
+
+
+def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str], title: str) -> bytes:
+    """PNG of an (n, n) confusion [truth, predicted]: every row in per cent of the truth's pixels."""
+    total = matrix.sum(1, keepdims=True)
+    shares = np.divide(100.0 * matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)
+    size = 2.5 + 0.5 * len(names)
+    figure, axes = plt.subplots(figsize=(size + 0.5, size))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            colour = "white" if share > 55 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="truth", title=f"{title}: % of the truth's pixels")
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    plt.close(figure)
+    return buffer.getvalue()
