@@ -85,7 +85,9 @@ class Poses:
         self._source.time_went_back(stamp_ns)
 
     def _mount(self, frame_id: str, stamp_ns: int) -> Transform | None:
-        if not frame_id or not self._tree.connects(self._robot.base_frame, frame_id):
+        if self._robot.pose_source == "odometry" or not frame_id:
+            return None  # as the live node: the mount is that of its parameters
+        if not self._tree.connects(self._robot.base_frame, frame_id):
             return None
         try:
             return self._tree.lookup(self._robot.base_frame, frame_id, stamp_ns)

@@ -81,9 +81,8 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     frames = in_thread(replay(in_thread(segment_images(in_thread(decode_images(in_thread(iter(source)))), engine))))
     try:
         with (request.out / FRAMES_FILE).open("w", encoding="utf-8") as lines:
-            for frame in _settled(_written(frames, output), pictures):
+            for frame in _settled(_written(frames, output, on_frames), pictures):
                 lines.write(json.dumps(frame.record()) + "\n")
-                on_frames(1)
     finally:
         output.close()
     pictures.close()
@@ -104,10 +103,11 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     return metrics
 
 
-def _written(frames: Iterator[Frame], output: OutputBag) -> Iterator[Frame]:
+def _written(frames: Iterator[Frame], output: OutputBag, on_frames: Progress) -> Iterator[Frame]:
     for frame in frames:
         with frame.timed("write"):
             output.write(frame)
+        on_frames(1)
         yield frame
 
 
