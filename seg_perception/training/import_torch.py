@@ -1,0 +1,169 @@
+"""Checkpoints of transformers and torchvision → float networks in ONNX. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+from transformers import AutoModelForSemanticSegmentation
+
+from seg_perception.core.errors import ExportError, ModelImportError
+from seg_perception.training.export import MIN_AGREEMENT, to_onnx
+from seg_perception.training.import_onnx import Network, Preprocessing
+
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What all of torchvision's segmentation networks were trained with, in the order RGB."""
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+_HEAD = "classifier"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network (1, 3, H, W) → logits (1, C, h, w), and what it was trained on, where its files tell."""
+
+    network: nn.Module
+    preprocessing: Preprocessing | None = None
+    size: tuple[int, int] | None = None
+
+    def to_onnx(self, size: tuple[int, int]) -> onnx.ModelProto:
+        """size: (width, height). Raises ExportError."""
+        width, height = size
+        content = to_onnx(self.network, torch.zeros((1, 3, height, width)), "pixels", ["logits"])
+        return onnx.load_from_string(content)
+
+    def verify(self, network: Network, preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> float:
+        """Lowest share of logits' pixels on which torch and `network`, made by `to_onnx`, agree.
+
+        images: (H, W, 3) uint8 BGR of the input's size. Raises ExportError below MIN_AGREEMENT.
+        """
+        shares = []
+        for image in images:
+            pixels = preprocessing.apply(image)
+            with torch.inference_mode():
+                expected = self.network(torch.from_numpy(pixels).permute(0, 3, 1, 2)).argmax(1).numpy()
+            shares.append(float(np.mean(network.run(pixels).argmax(1) == expected)))
+        if min(shares) < MIN_AGREEMENT:
+            raise ExportError(
+                f"the ONNX graph agrees with the network on {min(shares):.2%} of the pixels, needed: "
+                f"{MIN_AGREEMENT:.1%}; an operator is exported wrongly: try another version of torch"
+            )
+        return min(shares)
+
+
+def from_transformers(source: str) -> Checkpoint:
+    """A folder with config.json and safetensors, or a name of Hugging Face's hub. Raises ModelImportError."""
+    folder = Path(source).expanduser()
+    local = folder.is_dir()
+    if local and not (folder / CONFIG).is_file():
+        raise ModelImportError(f"{folder}: no {CONFIG} in it; give the folder of a transformers checkpoint")
+    try:
+        network = AutoModelForSemanticSegmentation.from_pretrained(
+            str(folder) if local else source, use_safetensors=True, trust_remote_code=False, local_files_only=local
+        )
+    except Exception as error:  # transformers, its hub and safetensors raise what they like
+        raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({_one_line(error)})") from error
+    preprocessing, size = _read_preprocessor(folder / PREPROCESSOR) if local else (None, None)
+    return Checkpoint(_Logits(network), preprocessing, size)
+
+
+def from_torchvision(path: Path, architecture: str, n_classes: int) -> Checkpoint:
+    """Weights, .safetensors or .pth, of a network that torchvision knows by name. Raises ModelImportError."""
+    known = models.list_models(module=models.segmentation)
+    if architecture not in known:
+        raise ModelImportError(f"{path}: architecture is {architecture!r}; allowed are {', '.join(known)}")
+    weights = _read_weights(path)
+    auxiliary = any(name.startswith("aux_classifier.") for name in weights)
+    options = {} if architecture.startswith("lraspp") else {"aux_loss": auxiliary}
+    network = models.get_model(architecture, weights=None, weights_backbone=None, num_classes=n_classes, **options)
+    _check_classes(path, network.state_dict(), weights, n_classes)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelImportError(f"{path}: these are not the weights of {architecture} ({_one_line(error)})") from error
+    return Checkpoint(_Logits(network), IMAGENET)
+
+
+class _Logits(nn.Module):
+    """The logits alone, of what libraries return beside them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output: Any = self.network(pixels)
+        logits: Tensor = output["out"] if "out" in output else output["logits"]
+        return logits
+
+
+def _read_preprocessor(path: Path) -> tuple[Preprocessing | None, tuple[int, int] | None]:
+    """Mean and std, and (width, height); None for what the file does not say."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError) as error:
+        raise ModelImportError(f"{path}: cannot be read ({_one_line(error)}); copy the checkpoint again") from error
+    size = document.get("size")
+    if isinstance(size, int):
+        size = {"width": size, "height": size}
+    fixed = isinstance(size, Mapping) and {"width", "height"} <= set(size)
+    return _read_normalisation(document), (int(size["width"]), int(size["height"])) if fixed else None
+
+
+def _read_normalisation(document: Mapping[str, Any]) -> Preprocessing | None:
+    if "image_mean" not in document or "image_std" not in document:
+        return None
+    if not document.get("do_normalize", True):
+        return Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mean, std = ((float(a), float(b), float(c)) for a, b, c in (document["image_mean"], document["image_std"]))
+    return Preprocessing(mean, std)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, without the names that training programs put around them."""
+    try:
+        if path.suffix == ".safetensors":
+            document: Any = load_file(path)
+        else:
+            document = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelImportError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise ModelImportError(f"{path}: not a safetensors file ({_one_line(error)})") from error
+    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
+        raise ModelImportError(
+            f"{path}: cannot be read without running code that is in it ({_one_line(error)}); "
+            "save its state_dict as safetensors"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(document, Mapping) and isinstance(document.get(key), Mapping):
+            document = document[key]
+    if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
+        raise ModelImportError(f"{path}: holds no state_dict; save network.state_dict()")
+    return {str(name).removeprefix("module."): tensor for name, tensor in document.items()}
+
+
+def _check_classes(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], n_classes: int) -> None:
+    head = [name for name in own if name.startswith(_HEAD) and name.endswith("bias") and len(own[name]) == n_classes]
+    for name in head[-1:]:
+        if name in weights and len(weights[name]) != n_classes:
+            raise ModelImportError(
+                f"{path}: gives {len(weights[name])} classes, the class table has {n_classes}; give its own table"
+            )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"

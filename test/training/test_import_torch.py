@@ -1,0 +1,129 @@
+"""Checkpoints of transformers and torchvision, with random weights, become ONNX networks that say the same."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="import needs torch: pip install -r requirements/train.txt")
+transformers = pytest.importorskip("transformers", reason="pip install -r requirements/train.txt")
+pytest.importorskip("onnxruntime", reason="import needs ONNX Runtime: pip install -r requirements/runtime.txt")
+
+from safetensors.torch import save_file
+from torchvision.models import get_model
+
+from seg_perception.core.errors import ExportError, ModelImportError
+from seg_perception.training.import_onnx import Network, Preprocessing, verify, wrap
+from seg_perception.training.import_torch import IMAGENET, Checkpoint, from_torchvision, from_transformers
+
+WIDTH, HEIGHT, CLASSES = 96, 64, 5
+LRASPP = "lraspp_mobilenet_v3_large"
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def segformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `save_pretrained` writes it; not to be written to."""
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        num_labels=CLASSES,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=32,
+    )
+    folder: Path = tmp_path_factory.mktemp("segformer")
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    preprocessor = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "size": {"height": 64, "width": 96}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lraspp() -> Iterator[dict[str, Any]]:
+    """Weights by name."""
+    torch.manual_seed(0)
+    yield get_model(LRASPP, weights=None, weights_backbone=None, num_classes=CLASSES).state_dict()
+
+
+def _agreement(checkpoint: Checkpoint, preprocessing: Preprocessing) -> float:
+    """Of torch with the network in ONNX, and of that with the wrapped graph: the lower one."""
+    network = Network(checkpoint.to_onnx((WIDTH, HEIGHT)), None)
+    wrapped = verify(network, wrap(network, preprocessing, CLASSES), preprocessing, CLASSES, IMAGES)
+    return min(wrapped, checkpoint.verify(network, preprocessing, IMAGES))
+
+
+def test_segformer_says_the_same_in_onnx(segformer: Path) -> None:
+    checkpoint = from_transformers(str(segformer))
+    assert checkpoint.preprocessing == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "rgb")
+    assert checkpoint.size == (96, 64)
+    assert _agreement(checkpoint, checkpoint.preprocessing) >= 0.999
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_torchvision_weights_say_the_same_in_onnx(lraspp: dict[str, Any], name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith(".pth"):
+        torch.save({"model": {f"module.{key}": value for key, value in lraspp.items()}}, path)
+    else:
+        save_file(lraspp, path)
+    assert _agreement(from_torchvision(path, LRASPP, CLASSES), IMAGENET) >= 0.999
+
+
+def test_onnx_of_other_weights_is_refused(segformer: Path, lraspp: dict[str, Any], tmp_path: Path) -> None:
+    save_file(lraspp, tmp_path / "weights.safetensors")
+    other = from_torchvision(tmp_path / "weights.safetensors", LRASPP, CLASSES)
+    network = Network(other.to_onnx((WIDTH, HEIGHT)), None)
+    with torch.no_grad():
+        for parameter in other.network.parameters():
+            parameter.neg_()
+    with pytest.raises(ExportError, match="the ONNX graph agrees with the network on"):
+        other.verify(network, IMAGENET, IMAGES)
+
+
+class _Bomb:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_pickled_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"classifier.bias": _Bomb()}, tmp_path / "bomb.pth")
+    with pytest.raises(ModelImportError, match="bomb.pth: cannot be read without running code that is in it"):
+        from_torchvision(tmp_path / "bomb.pth", LRASPP, CLASSES)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_transformers_checkpoint_of_pickles_is_refused(segformer: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((segformer / "config.json").read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(ModelImportError, match="not a semantic segmentation checkpoint .*safetensors"):
+        from_transformers(str(tmp_path))
+
+
+def test_folder_without_a_checkpoint_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelImportError, match="no config.json in it"):
+        from_transformers(str(tmp_path))
+
+
+def test_wrong_weights_are_told(lraspp: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    with pytest.raises(ModelImportError, match="no such file"):
+        from_torchvision(path, LRASPP, CLASSES)
+    torch.save(lraspp, path)
+    with pytest.raises(ModelImportError, match="gives 5 classes, the class table has 3"):
+        from_torchvision(path, LRASPP, 3)
+    with pytest.raises(ModelImportError, match="architecture is ''; allowed are .*lraspp_mobilenet_v3_large"):
+        from_torchvision(path, "", CLASSES)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(ModelImportError, match="holds no state_dict"):
+        from_torchvision(path, LRASPP, CLASSES)
+    torch.save({"something.weight": torch.zeros(3)}, path)
+    with pytest.raises(ModelImportError, match=f"these are not the weights of {LRASPP}"):
+        from_torchvision(path, LRASPP, CLASSES)
