@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
@@ -92,6 +93,17 @@ class LabelFolder:
             if key in self._remap:
                 return self._remap[key]
         return self._classes.get(label.name, UNLABELLED if label.void else -1)
+
+
+def load_remap(path: Path) -> dict[int | str, int]:
+    """A remap from a YAML file with lines `id or name: id of the class table, or 255`. Raises DataError."""
+    try:
+        remap = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(remap, dict) or not all(type(k) in (int, str) and type(v) is int for k, v in remap.items()):
+        raise DataError(f"{path}: is no remap of labels; write lines like 11: 255, or sidewalk: 4")
+    return remap
 
 
 def _pixel_codes(picture: NDArray[Any]) -> NDArray[np.int32]:

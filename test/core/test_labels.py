@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
-from seg_perception.core.labels import LabelFolder
+from seg_perception.core.labels import LabelFolder, load_remap
 
 TABLE = ClassTable.from_dicts(
     [
@@ -258,6 +258,17 @@ def test_a_remap_that_cannot_work_is_refused(tmp_path: Path, remap: dict, words:
     write_ids(tmp_path, MASK)
     with pytest.raises(DataError, match=words):
         LabelFolder(tmp_path, "ids", TABLE, remap)
+
+
+def test_a_remap_is_read_from_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "remap.yaml"
+    path.write_text('11: 255\nsidewalk: 4\n"#400080": 0\n')
+    assert load_remap(path) == {11: 255, "sidewalk": 4, "#400080": 0}
+    for text in ("11: void", "- 11", "1.5: 2", "11: true", "", "{"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="remap.yaml") as caught:
+            load_remap(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_folders_without_labels_are_refused(tmp_path: Path) -> None:
