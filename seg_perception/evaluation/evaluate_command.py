@@ -3,59 +3,118 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.label_forms import FORMS
+from seg_perception.engines.bundle import Bundle
+from seg_perception.evaluation import evaluate_bags
+from seg_perception.evaluation.evaluate_remap import load_remap
 from seg_perception.evaluation.evaluate_run import Request, evaluate
+from seg_perception.evaluation.report import write_report
+from seg_perception.evaluation.verdict import check, load_thresholds
+
+EXIT_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--bag", type=Path, help="a rosbag2 (db3 or mcap) or ROS 1 bag: folder or file")
-    what.add_argument("--images", type=Path, metavar="FOLDER", help="a folder of images")
-    parser.add_argument("--out", type=Path, default=Path("out/evaluation"), metavar="FOLDER", help="%(default)s")
+    what.add_argument("--bag", help="a rosbag2 (db3 or mcap) or ROS 1 bag: folder or file")
+    what.add_argument("--bags", nargs="+", metavar="GLOB", help="many of them, into one result")
+    what.add_argument("--images", metavar="FOLDER", help="a folder of images")
+    parser.add_argument("--out", default="out/evaluation", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
     parser.add_argument("--robot", default="car", help="preset in config/robots, or a file (default: %(default)s)")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="image topics of the bag, or all")
     parser.add_argument("--labels", default="", metavar="FOLDER|TOPIC", help="true classes of the images")
+    parser.add_argument("--label-form", default="ids", choices=tuple(FORMS), help="of a folder (default: %(default)s)")
+    parser.add_argument("--label-remap", type=Path, metavar="YAML", help="label of the folder → class of the model")
     truth = parser.add_mutually_exclusive_group()
     truth.add_argument("--truth-grid", default="", metavar="TOPIC", help="nav_msgs/OccupancyGrid with the true ground")
     truth.add_argument("--truth-lidar", default="", metavar="TOPIC", help="sensor_msgs/PointCloud2 to find it with")
+    parser.add_argument("--thresholds", type=Path, metavar="YAML", help="exit code 1 when one is missed")
     parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="variant of the bundle (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the engine (default: all cores)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of each engine (default: all cores)")
+    parser.add_argument("--workers", type=int, default=1, help="bags at a time (default: %(default)s)")
+    parser.add_argument("--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, then report; 1 when a threshold is missed."""
-    from seg_perception.evaluation.demo_run import robot_file
+    """Evaluate, then report; 1 when a threshold is missed or a bag has failed."""
+    request, out = _request(args), Path(args.out)
+    if args.thresholds:
+        load_thresholds(args.thresholds)  # what is wrong with them is better known before
+    with tqdm(desc="evaluating", unit="frame", total=0) as progress:
+        metrics = _evaluate_many(args, request, progress) if args.bags else _evaluate_one(request, progress)
+    passed = check(out, args.thresholds)
+    write_report(out)
+    _print(out, metrics)
+    if args.thresholds:
+        print("all thresholds are kept" if passed else "a threshold is missed")
+    return 0 if passed and not metrics["failed"] else EXIT_FAILED
 
-    request = Request(
+
+def _request(args: argparse.Namespace) -> Request:
+    for name, least in (("workers", 1), ("threads", 0)):
+        if getattr(args, name) < least:
+            raise DataError(f"--{name} is {getattr(args, name)}; give at least {least}")
+    if args.images and args.labels and not Path(args.labels).is_dir():
+        raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
+    cores = len(os.sched_getaffinity(0))
+    return Request(
         out=args.out,
-        bag=args.bag,
-        images=args.images,
+        bag=args.bag or "",
+        images=args.images or "",
         topics=tuple(args.topics),
         model=args.model,
         device=args.device,
         precision=args.precision,
-        threads=args.threads or len(os.sched_getaffinity(0)),
+        threads=args.threads or max(1, cores // args.workers),
         robot=args.robot,
-        robot_file=robot_file(args.robot),
         labels=args.labels,
+        label_form=args.label_form,
+        label_remap=load_remap(args.label_remap, Bundle.load(args.model).table) if args.label_remap else (),
         truth_grid=args.truth_grid,
         truth_lidar=args.truth_lidar,
     )
-    if args.images and args.labels and not Path(args.labels).is_dir():
-        raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
-    with tqdm(desc="evaluating", unit="frame") as progress:
-        metrics = evaluate(request, lambda count: progress.reset(count), progress.update)
-    _print(args.out, metrics)
-    return 0
+
+
+def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:
+    return evaluate(request, progress.reset, progress.update)
+
+
+def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any]) -> dict[str, Any]:
+    requests = evaluate_bags.requests_for(_bags(args.bags), common)
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    lock = Lock()
+
+    def on_count(count: int) -> None:
+        with lock:
+            progress.total += count
+            progress.refresh()
+
+    def on_frames(count: int) -> None:
+        with lock:
+            progress.update(count)
+
+    runner = evaluate_bags.on_ray(args.ray) if args.ray else evaluate_bags.in_process(on_count, on_frames)
+    return evaluate_bags.merge(Path(args.out), evaluate_bags.evaluate_all(requests, args.workers, runner))
+
+
+def _bags(patterns: Sequence[str]) -> list[Path]:
+    found = sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
+    if not found:
+        raise DataError(f"--bags {' '.join(patterns)}: there is nothing of that name; check the pattern")
+    return [Path(path) for path in found]
 
 
 def _print(out: Path, metrics: dict[str, Any]) -> None:
@@ -65,9 +124,14 @@ def _print(out: Path, metrics: dict[str, Any]) -> None:
         print(f"  {count} × {reason}")
     for line in metrics["damage"]:
         print(f"  {line}")
+    for failed in metrics["failed"]:
+        print(f"  {failed['bag']} failed: {failed['reason']}")
     if metrics["mask"]:
         print(f"mask mIoU {metrics['mask']['miou']:.3f} on {frames['labelled']} labelled frames")
     if metrics["grid"]:
         figures = {name: value for name, value in metrics["grid"]["0-15"].items() if value is not None}
-        print(f"grid (0-15 m, {metrics['grid_truth']}): " + ", ".join(f"{n} {v}" for n, v in figures.items()))
-    print(f"  {out / 'metrics.json'}")
+        shown = ", ".join(f"{name} {value:g}" for name, value in figures.items())
+        print(f"grid within 15 m ({metrics['grid_truth']}): {shown}")
+    for name in ("report.html", "metrics.json", "junit.xml", "bag"):
+        if (out / name).exists():
+            print(f"  {out / name}")

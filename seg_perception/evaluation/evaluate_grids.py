@@ -65,8 +65,8 @@ class Poses:
 
     def at(self, stamp_ns: int, frame_id: str, mount: Transform | None) -> CameraPose:
         """Of a sensor; mount: base_from_sensor where no TF tells it. Raises NotYetError, TransformError."""
-        told = self._mount(frame_id, stamp_ns)
-        mount = mount if told is None else told
+        if mount is None or self._robot.pose_source != "odometry":  # there, mounts are those of the robot's file
+            mount = self._told_mount(frame_id, stamp_ns, mount)
         if mount is None:
             raise TransformError(f"nobody tells where {frame_id!r} is mounted; name its camera in the robot's file")
         try:
@@ -84,15 +84,17 @@ class Poses:
         """Forget the time after a stamp."""
         self._source.time_went_back(stamp_ns)
 
-    def _mount(self, frame_id: str, stamp_ns: int) -> Transform | None:
-        if self._robot.pose_source == "odometry" or not frame_id:
-            return None  # as the live node: the mount is that of its parameters
-        if not self._tree.connects(self._robot.base_frame, frame_id):
-            return None
+    def _told_mount(self, frame_id: str, stamp_ns: int, otherwise: Transform | None) -> Transform | None:
+        """base_from_sensor by TF."""
+        base = self._robot.base_frame
+        if frame_id.lstrip("/") == base.lstrip("/"):
+            return np.eye(4)
+        if not frame_id or not self._tree.connects(base, frame_id):
+            return otherwise
         try:
-            return self._tree.lookup(self._robot.base_frame, frame_id, stamp_ns)
+            return self._tree.lookup(base, frame_id, stamp_ns)
         except TransformError:
-            return None
+            return otherwise
 
 
 class GridReplay:

@@ -14,6 +14,7 @@ from seg_perception.core.messages import compressed_to_bgr, image_to_bgr
 from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, Frame
+from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_source import Event
 from seg_perception.evaluation.material import EncodedImage
 
@@ -32,12 +33,16 @@ def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
         yield item
 
 
-def segment_images(items: Iterable[Frame | Event], engine: Engine) -> Iterator[Frame | Event]:
+def segment_images(items: Iterable[Frame | Event], engine: Engine, earlier: EarlierMasks) -> Iterator[Frame | Event]:
     """Give frames their masks, and in place of the image a picture of the mask's size."""
     for item in items:
+        known = earlier.of(item) if isinstance(item, Frame) else None
         if isinstance(item, Frame) and item.image is not None:
-            with item.timed("infer"):
-                item.segmentation = engine.infer(item.image)
+            if known:
+                item.segmentation, item.latency_ms["infer"] = known
+            else:
+                with item.timed("infer"):
+                    item.segmentation = engine.infer(item.image)
             item.masked = True
             item.picture = engine.resize.apply(item.image)
             item.image = None

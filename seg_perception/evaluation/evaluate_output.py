@@ -25,6 +25,9 @@ _TOPICS = {
 }
 _JPEG_QUALITY = 85
 GRID = "/occupancy_grid"
+OUTPUT_BAG = "bag"
+"""Name of its folder."""
+
 _GRID_TYPE, _CLASSES_TYPE = "nav_msgs/msg/OccupancyGrid", "seg_perception/msg/SegmentationClasses"
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seg_perception.core.classes import ClassTable
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
+from seg_perception.evaluation.demo_run import robot_file
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_grids import GridReplay
+from seg_perception.evaluation.evaluate_ground import TruthGrids, TruthLidar
 from seg_perception.evaluation.evaluate_masks import decode_images, segment_images
 from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, read_frames, totals_of
-from seg_perception.evaluation.evaluate_output import OutputBag
+from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, OutputBag
 from seg_perception.evaluation.evaluate_pictures import WorstFrames, snapshot_indices
+from seg_perception.evaluation.evaluate_resume import EarlierMasks, clean_up, prepare
 from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
@@ -26,26 +29,24 @@ from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import in_thread
 from seg_perception.evaluation.whole_file import write_whole
 
-OUTPUT_BAG = "bag"
-
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate, by names and paths alone: it is handed to other processes.
+    """What to evaluate, of plain values: it is handed to other processes, and kept beside the results.
 
-    bag, images: one of them. labels: folder, or a topic of the bag. truth_grid, truth_lidar: topics, at most one.
+    bag, images: one of them. labels: folder, or a topic of the bag. label_remap: as LabelFolder's.
+    truth_grid, truth_lidar: topics, at most one. Without either, the ground is known in hindsight.
     """
 
-    out: Path
-    bag: Path | None = None
-    images: Path | None = None
+    out: str
+    bag: str = ""
+    images: str = ""
     topics: tuple[str, ...] = ()
     model: str = "road_lite"
     device: str = "cpu"
     precision: str = "auto"
     threads: int = 2
     robot: str = "car"
-    robot_file: Path = field(default_factory=Path)
     labels: str = ""
     label_form: str = "ids"
     label_remap: tuple[tuple[int | str, int], ...] = ()
@@ -54,53 +55,79 @@ class Request:
 
 
 Progress = Callable[[int], object]
-"""Called with how many frames are done since the last call."""
 
 
 def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[str, Any]:
     """Write frames.jsonl, metrics.json, pictures.json, pictures/ and bag/ into `request.out`; returns the metrics.
 
-    on_count: called once with the number of frames. Raises SegPerceptionError.
+    on_count: called once with the number of frames. on_frames: called with how many are done since the last call.
+    An evaluation that is finished there already is not repeated. Raises SegPerceptionError.
     """
-    robot = Robot.load(request.robot_file)
+    out, robot = Path(request.out), Robot.load(robot_file(request.robot))
     bundle = Bundle.load(request.model)
-    labels = _labels(request, bundle)
-    ground = _ground(request)
-    source = _source(request, robot)
+    labels, ground, source = _labels(request, bundle.table), _ground(request), _source(request, robot)
+    on_count(source.count)
+    if prepare(out, _identity(request, bundle)):
+        on_frames(source.count)
+        return _read(out)
     engine = load_engine(bundle, request.device, request.precision, request.threads)
     truth = Truth(bundle.table, engine.resize, robot.mapper.max_range, labels, ground)
     replay = GridReplay(robot, bundle.table, engine.resize, source.kinds, truth)
-    manifest = bundle.manifest
-    request.out.mkdir(parents=True, exist_ok=True)
-    _clear(request.out)
-    output = OutputBag(
-        request.out / OUTPUT_BAG, source.cameras, bundle.table, f"{manifest.name} {manifest.version}", robot.world_frame
-    )
-    pictures = WorstFrames(request.out, bundle.table, snapshot_indices(source.count))
-    on_count(source.count)
-    frames = in_thread(replay(in_thread(segment_images(in_thread(decode_images(in_thread(iter(source)))), engine))))
+    pictures = WorstFrames(out, bundle.table, snapshot_indices(source.count))
+    output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
+    images = in_thread(decode_images(in_thread(iter(source))))
+    frames = in_thread(replay(in_thread(segment_images(images, engine, EarlierMasks(out)))))
     try:
-        with (request.out / FRAMES_FILE).open("w", encoding="utf-8") as lines:
+        with (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines:
             for frame in _settled(_written(frames, output, on_frames), pictures):
                 lines.write(json.dumps(frame.record()) + "\n")
     finally:
         output.close()
     pictures.close()
-    metrics = totals_of(read_frames(request.out / FRAMES_FILE), bundle.table).metrics(ground.name)
-    metrics |= {
-        "model": {
-            "bundle": f"{manifest.name} {manifest.version}",
-            "engine": engine.description,
-        },
+    totals = totals_of(read_frames(out / FRAMES_FILE), bundle.table)
+    metrics = totals.metrics(ground.name) | {
+        "model": {"bundle": _name(bundle), "engine": engine.description},
         "device": request.device,
         "machine": machine(),
         "robot": request.robot,
-        "poses": replay.poses.name if metrics["frames"]["grids"] else None,
+        "poses": replay.poses.name if replay.poses.possible else None,
         "inputs": [source.name],
         "damage": source.damage,
+        "failed": [],
     }
-    write_whole(request.out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
+    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
+    clean_up(out)
     return metrics
+
+
+def _read(out: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
+    return metrics
+
+
+def _name(bundle: Bundle) -> str:
+    return f"{bundle.manifest.name} {bundle.manifest.version}"
+
+
+def _identity(request: Request, bundle: Bundle) -> dict[str, Any]:
+    """Everything that the results depend on, as JSON gives it back."""
+    given = asdict(request)
+    del given["out"], given["threads"]
+    given["model"] = {name: variant.model.sha256 for name, variant in bundle.variants.items()}
+    given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
+    for name in ("bag", "images", "labels"):
+        given[name] = _fingerprint(given[name])
+    identity: dict[str, Any] = json.loads(json.dumps(given))
+    return identity
+
+
+def _fingerprint(name: str) -> Any:
+    """Path, number of files, bytes and time of the newest of what a path names; else the name itself."""
+    path = Path(name)
+    if not name or not path.exists():
+        return name
+    files = [file.stat() for file in ([path] if path.is_file() else path.rglob("*"))]
+    return [str(path.resolve()), len(files), sum(f.st_size for f in files), max(f.st_mtime_ns for f in files)]
 
 
 def _written(frames: Iterator[Frame], output: OutputBag, on_frames: Progress) -> Iterator[Frame]:
@@ -125,28 +152,22 @@ def _settled(frames: Iterator[Frame], pictures: WorstFrames) -> Iterator[Frame]:
 
 def _source(request: Request, robot: Robot) -> Source:
     if request.images:
-        return FolderSource(request.images)
-    assert request.bag
-    topic = "" if Path(request.labels).is_dir() else request.labels
-    return BagSource(request.bag, robot, BagTopics(request.topics, topic, request.truth_grid or request.truth_lidar))
+        return FolderSource(Path(request.images))
+    labels = "" if Path(request.labels).is_dir() else request.labels
+    return BagSource(
+        Path(request.bag), robot, BagTopics(request.topics, labels, request.truth_grid, request.truth_lidar)
+    )
 
 
-def _labels(request: Request, bundle: Bundle) -> Labels | None:
+def _labels(request: Request, table: ClassTable) -> Labels | None:
     if not request.labels:
         return None
     if request.bag and not Path(request.labels).is_dir():
         return LabelTopic()
-    folder = LabelFolder(Path(request.labels), request.label_form, bundle.table, dict(request.label_remap))
-    return LabelFiles(folder)
+    return LabelFiles(LabelFolder(Path(request.labels), request.label_form, table, dict(request.label_remap)))
 
 
 def _ground(request: Request) -> Ground:
-    return Hindsight()
-
-
-def _clear(out: Path) -> None:
-    """Remove what an earlier evaluation left."""
-    for name in (METRICS_FILE, FRAMES_FILE, "pictures.json"):
-        (out / name).unlink(missing_ok=True)
-    for name in (OUTPUT_BAG, "pictures"):
-        shutil.rmtree(out / name, ignore_errors=True)
+    if request.truth_grid:
+        return TruthGrids()
+    return TruthLidar() if request.truth_lidar else Hindsight()

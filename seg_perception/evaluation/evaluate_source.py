@@ -74,7 +74,8 @@ class BagTopics:
 
     cameras: Sequence[str] = ()
     labels: str = ""
-    truth: str = ""
+    truth_grid: str = ""
+    truth_lidar: str = ""
 
 
 class BagSource:
@@ -151,9 +152,16 @@ class BagSource:
         odometry = sorted(t for t, kind in bag.topics.items() if kind == "nav_msgs/msg/Odometry" and bag.count(t))
         if odometry:
             chosen[next((t for t in odometry if t.rsplit("/", 1)[-1] == "odom"), odometry[0])] = ODOMETRY, ""
-        for topic, kind in ((wanted.labels, LABELS), (wanted.truth, TRUTH)):
-            if topic and topic not in bag.topics:
-                raise DataError(f"{self._path}: no topic {topic!r}; topics in it: {', '.join(sorted(bag.topics))}")
+        for topic, kind, msgtype in (
+            (wanted.labels, LABELS, "sensor_msgs/msg/Image"),
+            (wanted.truth_grid, TRUTH, "nav_msgs/msg/OccupancyGrid"),
+            (wanted.truth_lidar, TRUTH, "sensor_msgs/msg/PointCloud2"),
+        ):
+            if topic and bag.topics.get(topic) != msgtype:
+                there = sorted(name for name, other in bag.topics.items() if other == msgtype)
+                raise DataError(
+                    f"{self._path}: no topic {topic!r} of {msgtype} in it; there are: {', '.join(there) or 'none'}"
+                )
             if topic:
                 chosen[topic] = kind, self._camera_of_labels(topic) if kind == LABELS else ""
         return chosen

@@ -1,0 +1,148 @@
+"""Many recordings, each evaluated in a process of its own, and one result of all of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from seg_perception.core.errors import DataError, SegPerceptionError
+from seg_perception.engines.bundle import Bundle
+from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, Totals, read_frames
+from seg_perception.evaluation.evaluate_pictures import PICTURES_FILE, PICTURES_FOLDER, worst_of
+from seg_perception.evaluation.evaluate_run import Progress, Request, evaluate
+from seg_perception.evaluation.evaluate_worker import COUNT, request_from
+from seg_perception.evaluation.whole_file import write_whole
+
+BAGS_FOLDER = "bags"
+
+Runner = Callable[[Request], str]
+"""Evaluates; returns why it failed, or an empty string."""
+
+
+def requests_for(bags: Sequence[Path], common: Request) -> list[Request]:
+    """One request per bag, each with a folder of its own below the common one."""
+    names: set[str] = set()
+    requests = []
+    for bag in bags:
+        name, number = bag.stem, 1
+        while name in names:
+            number += 1
+            name = f"{bag.stem}_{number}"
+        names.add(name)
+        requests.append(replace(common, bag=str(bag), out=str(Path(common.out) / BAGS_FOLDER / name)))
+    return requests
+
+
+def evaluate_all(requests: Sequence[Request], workers: int, run: Runner) -> list[tuple[Request, str]]:
+    """Evaluate, `workers` at a time; with each request why it failed, or an empty string."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return list(zip(requests, pool.map(run, requests), strict=True))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_process(on_count: Progress, on_frames: Progress) -> Runner:
+    """Runs an evaluation in a process of its own: whatever ends it, the others go on."""
+
+    def run(request: Request) -> str:
+        worker = [sys.executable, "-m", "seg_perception.evaluation.evaluate_worker"]
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+            with subprocess.Popen(
+                worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process:
+                assert process.stdin and process.stdout
+                process.stdin.write(json.dumps(asdict(request)))
+                process.stdin.close()
+                for line in process.stdout:
+                    kind, _, number = line.partition(" ")
+                    (on_count if kind == COUNT else on_frames)(int(number))
+            errors.seek(0)
+            words = errors.read().strip().splitlines()
+        if process.returncode == 0:
+            return ""
+        return words[-1] if words else f"its process ended with {process.returncode}"
+
+    return run
+
+
+def on_ray(address: str) -> Runner:
+    """Runs evaluations on a Ray cluster, which must see the same paths. Raises DataError where Ray is not installed."""
+    try:
+        ray: Any = import_module("ray")
+    except ImportError as error:
+        raise DataError("--ray needs the Python package ray; install it with: pip install ray") from error
+    ray.init(address=address)
+    remote = ray.remote(_evaluate_quietly)
+
+    def run(request: Request) -> str:
+        try:
+            return str(ray.get(remote.remote(asdict(request))))
+        except ray.exceptions.RayError as error:
+            return " ".join(str(error).split())
+
+    return run
+
+
+def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
+    """Write the files of one evaluation for all that succeeded; returns its metrics. Raises DataError if none did."""
+    good = [Path(request.out) for request, reason in results if not reason]
+    failed = [{"bag": request.bag, "reason": reason} for request, reason in results if reason]
+    if not good:
+        raise DataError("no bag could be evaluated: " + "; ".join(f"{f['bag']}: {f['reason']}" for f in failed))
+    table = Bundle.load(results[0][0].model).table
+    totals, index, pictures = Totals(table), 0, []
+    with (out / FRAMES_FILE).open("w", encoding="utf-8") as lines:
+        for folder in good:
+            pictures += _pictures(folder, index)
+            for line in read_frames(folder / FRAMES_FILE):
+                lines.write(json.dumps({**line, "index": index}) + "\n")
+                totals.add(line)
+                index += 1
+    parts = [json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")) for folder in good]
+    truths = {part["grid_truth"] for part in parts} - {None}
+    metrics = {
+        **parts[0],
+        **totals.metrics(next(iter(truths), None)),
+        "inputs": [name for part in parts for name in part["inputs"]],
+        "damage": [line for part in parts for line in part["damage"]],
+        "failed": failed,
+    }
+    write_whole(out / PICTURES_FILE, json.dumps(_kept_pictures(out, pictures), indent=1) + "\n")
+    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
+    return metrics
+
+
+def _pictures(folder: Path, first: int) -> Iterator[dict[str, Any]]:
+    """Entries of one bag; first: the index of its first frame among all."""
+    for entry in json.loads((folder / PICTURES_FILE).read_text(encoding="utf-8")):
+        yield {**entry, "index": first + entry["index"], "file": str(folder / PICTURES_FOLDER / entry["file"])}
+
+
+def _kept_pictures(out: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copies the worst of all; returns their entries."""
+    shutil.rmtree(out / PICTURES_FOLDER, ignore_errors=True)
+    (out / PICTURES_FOLDER).mkdir()
+    kept = []
+    for entry in worst_of(entries):
+        name = f"{entry['kind']}_{entry['index']:06d}.png"
+        shutil.copyfile(entry["file"], out / PICTURES_FOLDER / name)
+        kept.append({**entry, "file": name})
+    return kept
+
+
+def _evaluate_quietly(document: dict[str, Any]) -> str:
+    try:
+        evaluate(request_from(document), lambda count: None, lambda frames: None)
+    except SegPerceptionError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,185 @@
+"""The true state of the ground from a recording: from a grid that somebody publishes, or from a lidar."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core import pose
+from seg_perception.core.errors import DataError, TransformError
+from seg_perception.core.grid import GridSpec
+from seg_perception.core.messages import stamp_to_ns
+from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
+from seg_perception.core.waiting import NotYetError
+from seg_perception.evaluation.evaluate_frame import Frame
+from seg_perception.evaluation.evaluate_source import TRUTH, Event
+from seg_perception.evaluation.evaluate_truth import MeasuredGround, PoseLookup
+from seg_perception.evaluation.sight import Sight
+
+NO_TRUTH = "no truth of the ground"
+
+_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+"""sensor_msgs/PointField's datatypes."""
+
+
+class TruthGrids(MeasuredGround):
+    """An OccupancyGrid topic: values below 25 are free, from 65 on occupied, all others are not scored.
+
+    A frame is compared with the grid of its stamp, else with the newest one before it: a map that never changes need
+    be published only once.
+    """
+
+    name = "truth_grid"
+    _KEPT = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grids: deque[Any] = deque(maxlen=self._KEPT)
+
+    def note(self, event: Event, poses: PoseLookup) -> None:
+        """Keep a grid."""
+        if event.kind == TRUTH:
+            self._grids.append(event.message)
+
+    def pending(self, frame: Frame) -> bool:
+        """Until a grid of its stamp or a later one is there."""
+        return all(stamp_to_ns(grid.header.stamp) < frame.stamp_ns for grid in self._grids)
+
+    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+        """Compare with the grid of its time."""
+        assert frame.grid
+        known = [grid for grid in self._grids if stamp_to_ns(grid.header.stamp) <= frame.stamp_ns]
+        if not known:
+            frame.problems[NO_TRUTH] = "no truth grid of its stamp or before"
+            return
+        newest = max(known, key=lambda grid: stamp_to_ns(grid.header.stamp))
+        try:
+            world_from_map = poses.world_from(newest.header.frame_id, frame.stamp_ns)
+        except (NotYetError, TransformError) as error:
+            frame.problems[NO_TRUTH] = f"truth grid in another frame: {error}"
+            return
+        values = _sampled(newest, world_from_map, frame.grid[0])
+        self.compare(frame, sight, values >= OCCUPIED_FROM, (values >= 0) & (values < FREE_BELOW))
+
+
+class TruthLidar(MeasuredGround):
+    """A PointCloud2 topic: cells with returns from the ground alone are free, those with returns from above occupied.
+
+    The ground is a plane fitted to the returns around the robot. A frame is compared with the cloud nearest in time.
+    """
+
+    name = "lidar"
+    _KEPT = 8
+    _NEAREST_NS = 100_000_000
+    _SELF_M = 1.5
+    """Returns nearer to the sensor than this may be from the robot itself."""
+    _GROUND_M = 0.12
+    _STANDING_M = (0.25, 2.0)
+    """Heights above the plane of the ground, and of what stands on it."""
+    _MIN_STANDING = 2
+    """Returns that make a cell occupied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clouds: deque[Any] = deque(maxlen=self._KEPT)
+
+    def note(self, event: Event, poses: PoseLookup) -> None:
+        """Keep a cloud."""
+        if event.kind == TRUTH:
+            self._clouds.append(event.message)
+
+    def pending(self, frame: Frame) -> bool:
+        """Until a cloud of its stamp or a later one is there."""
+        return all(stamp_to_ns(cloud.header.stamp) < frame.stamp_ns for cloud in self._clouds)
+
+    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+        """Compare with the cloud of its time."""
+        assert frame.grid and frame.pose
+        clouds = sorted(self._clouds, key=lambda cloud: abs(stamp_to_ns(cloud.header.stamp) - frame.stamp_ns))
+        if not clouds or abs(stamp_to_ns(clouds[0].header.stamp) - frame.stamp_ns) > self._NEAREST_NS:
+            frame.problems[NO_TRUTH] = f"no cloud within {self._NEAREST_NS / 1e9:g} s"
+            return
+        header = clouds[0].header
+        try:
+            sensor = poses.at(stamp_to_ns(header.stamp), header.frame_id, None)
+            points = cloud_points(clouds[0])
+        except (NotYetError, TransformError, DataError) as error:
+            frame.problems[NO_TRUTH] = str(error)
+            return
+        points = points[np.linalg.norm(points, axis=1) > self._SELF_M]
+        occupied, free = self.cells(pose.apply(sensor.world_from_optical, points), frame.grid[0], frame.pose.ground_z)
+        self.compare(frame, sight, occupied, free)
+
+    def cells(
+        self, points: NDArray[np.float64], spec: GridSpec, ground_z: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """(N, 3) world points, m → occupied and free, (h, w) bool each. ground_z: about where the ground is, m."""
+        heights = above_ground(points, ground_z)
+        on_ground = _hits(points[np.abs(heights) < self._GROUND_M], spec)
+        standing = _hits(points[(heights > self._STANDING_M[0]) & (heights < self._STANDING_M[1])], spec)
+        occupied = standing >= self._MIN_STANDING
+        return occupied, (on_ground > 0) & (standing == 0)
+
+
+def above_ground(points: NDArray[np.float64], ground_z: float) -> NDArray[np.float64]:
+    """(N, 3) points → (N,) heights above the plane through the ground among them, m.
+
+    Least squares over the points within a shrinking distance of the last plane, from the horizontal one at ground_z on.
+    """
+    centre = points[:, :2].mean(axis=0) if len(points) else np.zeros(2)
+    design = np.column_stack([points[:, :2] - centre, np.ones(len(points))])
+    plane = np.array([0.0, 0.0, ground_z])
+    for reach in (0.5, 0.3, 0.15, 0.15):
+        near = np.abs(points[:, 2] - design @ plane) < reach
+        if np.count_nonzero(near) < 3:
+            break
+        plane = np.linalg.lstsq(design[near], points[near, 2], rcond=None)[0]
+    return np.asarray(points[:, 2] - design @ plane, np.float64)
+
+
+def cloud_points(cloud: Any) -> NDArray[np.float64]:
+    """sensor_msgs/PointCloud2 → (N, 3) finite points, m. Raises DataError where it has no x, y, z."""
+    fields = {field.name: field for field in cloud.fields}
+    if not {"x", "y", "z"} <= fields.keys():
+        raise DataError(f"point cloud has the fields {', '.join(fields) or 'none'}; x, y and z are needed")
+    order = ">" if cloud.is_bigendian else "<"
+    layout = np.dtype(
+        {
+            "names": ["x", "y", "z"],
+            "formats": [order + _NUMBERS[fields[name].datatype] for name in "xyz"],
+            "offsets": [fields[name].offset for name in "xyz"],
+            "itemsize": cloud.point_step,
+        }
+    )
+    rows = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.row_step)
+    packed = np.ascontiguousarray(rows[:, : cloud.width * cloud.point_step]).view(layout).ravel()
+    points = np.stack([packed[name].astype(np.float64) for name in "xyz"], axis=1)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> NDArray[np.int16]:
+    """Values of an OccupancyGrid at the centres of our cells; -1 beyond it."""
+    p, q = grid.info.origin.position, grid.info.origin.orientation
+    straight = (q.x, q.y, q.z, q.w) == (0.0, 0.0, 0.0, 0.0)  # as some publishers leave it
+    origin = pose.from_quaternion((p.x, p.y, p.z), (0, 0, 0, 1) if straight else (q.x, q.y, q.z, q.w))
+    cells_from_world = pose.inverse(world_from_map @ origin)
+    x, y = spec.centres()
+    world = np.stack([*np.broadcast_arrays(x[None, :], y[:, None]), np.zeros((spec.height, spec.width))], axis=-1)
+    local = pose.apply(cells_from_world, world) / grid.info.resolution
+    column, row = np.floor(local[..., 0]).astype(np.intp), np.floor(local[..., 1]).astype(np.intp)
+    inside = (row >= 0) & (row < grid.info.height) & (column >= 0) & (column < grid.info.width)
+    values = np.full((spec.height, spec.width), -1, np.int16)
+    stored = np.asarray(grid.data, np.int8).reshape(grid.info.height, grid.info.width)
+    values[inside] = stored[row[inside], column[inside]]
+    return values
+
+
+def _hits(points: NDArray[np.float64], spec: GridSpec) -> NDArray[np.intp]:
+    """(h, w): how many points lie in each cell."""
+    cells = np.floor((points[:, :2] - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(np.intp)
+    inside = ((cells >= 0) & (cells < (spec.width, spec.height))).all(axis=1)
+    index = cells[inside, 1] * spec.width + cells[inside, 0]
+    return np.bincount(index, minlength=spec.height * spec.width).reshape(spec.height, spec.width)

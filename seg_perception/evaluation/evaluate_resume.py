@@ -1,0 +1,124 @@
+"""Going on after an interruption: what was evaluated before need not go through the model again.
+
+Everything after the model is found anew, from the first frame on: it depends on all frames before, and is cheap beside
+the model. The masks of the interrupted run are in its output bag, however it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.errors import DataError
+from seg_perception.core.messages import image_to_mask
+from seg_perception.engines.base import Segmentation
+from seg_perception.evaluation.bags import open_bag, stamp_ns
+from seg_perception.evaluation.evaluate_frame import Frame
+from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, read_frames
+from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, topic
+from seg_perception.evaluation.evaluate_pictures import PICTURES_FILE, PICTURES_FOLDER
+from seg_perception.evaluation.whole_file import write_whole
+
+REQUEST_FILE = "request.json"
+
+_EARLIER = "interrupted"
+
+
+def prepare(out: Path, request: dict[str, Any]) -> bool:
+    """Make `out` ready for an evaluation; whether it has been finished there before.
+
+    What an interrupted run of the same request has left goes to `out`/interrupted. Raises DataError where `out` holds
+    another evaluation.
+    """
+    known = out / REQUEST_FILE
+    if known.is_file():
+        before = json.loads(known.read_text(encoding="utf-8"))
+        changed = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
+        if changed:
+            raise DataError(
+                f"{out} holds an evaluation with other {', '.join(changed)}; remove it, or choose another --out"
+            )
+        if (out / METRICS_FILE).is_file():
+            return True
+        _put_aside(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(known, json.dumps(request, indent=1) + "\n")
+    return False
+
+
+def clean_up(out: Path) -> None:
+    """The evaluation is finished: forget the interrupted one."""
+    shutil.rmtree(out / _EARLIER, ignore_errors=True)
+
+
+class EarlierMasks:
+    """What the interrupted run found, frame by frame, in the order of the frames."""
+
+    def __init__(self, out: Path) -> None:
+        folder = out / _EARLIER
+        self._masks = _masks(folder / OUTPUT_BAG)
+        frames = folder / FRAMES_FILE
+        self._lines = iter(read_frames(frames)) if frames.is_file() else iter(())
+        self._next = next(self._masks, None)
+
+    def of(self, frame: Frame) -> tuple[Segmentation, float] | None:
+        """Its segmentation, and how long the model took, ms; None where it is not known. Call it for every frame."""
+        line = next(self._lines, None)
+        if self._next is None or self._next[0] != (frame.camera, frame.stamp_ns):
+            return None
+        segmentation = self._next[1]
+        self._next = next(self._masks, None)
+        took = (line or {}).get("latency_ms", {}).get("infer")
+        return None if took is None else (segmentation, float(took))
+
+
+def _put_aside(out: Path) -> None:
+    """Keep the one that got farther, if this is not the first interruption."""
+    earlier = out / _EARLIER
+    if _size(out / OUTPUT_BAG) > _size(earlier / OUTPUT_BAG):
+        shutil.rmtree(earlier, ignore_errors=True)
+        earlier.mkdir()
+        for name in (OUTPUT_BAG, FRAMES_FILE):
+            if (out / name).exists():
+                (out / name).rename(earlier / name)
+    for name in (OUTPUT_BAG, PICTURES_FOLDER):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (FRAMES_FILE, PICTURES_FILE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.mcap")) if folder.is_dir() else -1
+
+
+def _masks(bag: Path) -> Iterator[tuple[tuple[str, int], Segmentation]]:
+    """((camera, stamp), segmentation), as far as the bag goes."""
+    if not bag.is_dir():
+        return
+    confidences: dict[str, NDArray[np.uint8]] = {}
+    try:
+        with open_bag(bag) as opened:
+            planes = {
+                name: (camera, name == topic(camera, "mask"))
+                for name, camera in ((n, _camera(n)) for n in opened.topics)
+                if name in (topic(camera, "mask"), topic(camera, "confidence"))
+            }
+            for name, _, message in opened.messages(planes):
+                camera, is_mask = planes[name]
+                plane = image_to_mask(message)
+                if not is_mask:
+                    confidences[camera] = plane  # written before its mask
+                elif camera in confidences:
+                    yield (camera, stamp_ns(message.header)), Segmentation(plane, confidences[camera])
+    except DataError:
+        return  # that is where it was interrupted
+
+
+def _camera(name: str) -> str:
+    return name.partition("/segmentation/")[0].strip("/")
