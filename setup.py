@@ -18,6 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["seg_perception", "seg_perception.*"]),
+    package_data={"seg_perception.evaluation": ["templates/*.html"]},
     data_files=[
         (f"share/seg_perception/{folder}", [str(path) for path in SHARED if path.parent == folder])
         for folder in sorted({path.parent for path in SHARED})
@@ -28,7 +29,7 @@ setup(
         "cpu": [f"onnxruntime-openvino>=1.20; {X86}", f"onnxruntime>=1.20; {NOT_X86}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "sim": ["scipy>=1.8", "trimesh>=4", f"embreex>=2.17; {X86}"],
-        "evaluate": ["av>=12", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"],
+        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"],
         "train": [
             "torch>=2.5",
             "torchvision>=0.20",

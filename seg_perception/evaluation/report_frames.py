@@ -1,0 +1,88 @@
+"""Every frame of an evaluation as arrays for charts, and the frames that lack something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FIGURES = {
+    "miou": ("mask", "miou"),
+    "false_free": ("grid", "false_free"),
+    "mask flicker": ("flicker", "mask"),
+    "grid flicker": ("flicker", "grid"),
+    "latency": ("latency_ms", "total"),
+}
+_SHOWN = 3  # frames that are named for each reason
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Frames that lack something for one reason; first: the first of them, in words."""
+
+    reason: str
+    count: int
+    first: str
+
+
+@dataclass(frozen=True)
+class FrameSeries:
+    """Figures of N frames in their order.
+
+    seconds: (N,) since the first of them, at first_stamp_ns; both None where the stamps do not tell the order of the
+    frames. camera: (N,) names. bag_starts: (frame number, bag), one for each bag. figures: name → (N,), NaN where there
+    is none.
+    """
+
+    seconds: NDArray[np.float64] | None
+    first_stamp_ns: int | None
+    camera: NDArray[np.str_]
+    bag_starts: Sequence[tuple[int, str]]
+    figures: Mapping[str, NDArray[np.float64]]
+    skipped: Sequence[Skipped]
+
+    @classmethod
+    def collect(cls, frames: Iterable[Mapping[str, Any]]) -> FrameSeries:
+        """Keeps numbers only, however many frames there are."""
+        stamps: list[int] = []
+        cameras: list[str] = []
+        starts: list[tuple[int, str]] = []
+        figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
+        reasons: dict[str, list[str]] = {}
+        for number, frame in enumerate(frames):
+            bag = str(frame.get("bag") or "")
+            if not starts or starts[-1][1] != bag:
+                starts.append((number, bag))
+            stamps.append(int(frame.get("stamp_ns") or 0))
+            cameras.append(str(frame.get("camera") or ""))
+            for name, (part, key) in _FIGURES.items():
+                value = (frame.get(part) or {}).get(key)
+                figures[name].append(np.nan if value is None else float(value))
+            for reason in filter(None, (frame.get("skipped") or "").split("; ")):
+                reasons.setdefault(reason, []).append(_name(frame) if len(reasons.get(reason, ())) < _SHOWN else "")
+        seconds = _seconds(stamps) if len(starts) == 1 else None
+        return cls(
+            seconds,
+            None if seconds is None else stamps[0],
+            np.array(cameras, np.str_),
+            starts,
+            {name: np.array(values) for name, values in figures.items()},
+            [
+                Skipped(reason, len(names), ", ".join(filter(None, names)) + (", …" if len(names) > _SHOWN else ""))
+                for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1]))
+            ],
+        )
+
+
+def _seconds(stamps: Sequence[int]) -> NDArray[np.float64] | None:
+    since = (np.array(stamps, np.int64) - stamps[0]) / 1e9
+    return since if (np.diff(since) >= 0).all() and since[-1] > 0 else None
+
+
+def _name(frame: Mapping[str, Any]) -> str:
+    camera = f" of {frame['camera']}" if frame.get("camera") else ""
+    detail = f" ({frame['detail']})" if frame.get("detail") else ""
+    return f"{frame.get('index')}{camera}{detail}"
