@@ -22,7 +22,8 @@ class MeasuredView:
 
     mask, confidence: (H, W) uint8; ground that lies off the plane and obstacles one can pass under are unlabelled.
     placed: (H, W) uint8, 1 where depth has placed an obstacle, so its foot need not be guessed. points: (N, 2) float32,
-    obstacle points in the level frame of the foot point, m. weights: (N,) uint8 confidence of each.
+    obstacle points in the level frame of the foot point, m. weights: (N,) uint8 confidence of each. standing: (H, W)
+    bool, the pixels that show them.
     """
 
     mask: NDArray[np.uint8]
@@ -30,6 +31,18 @@ class MeasuredView:
     placed: NDArray[np.uint8]
     points: NDArray[np.float32]
     weights: NDArray[np.uint8]
+    standing: NDArray[np.bool_]
+
+    @property
+    def polar(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Distances, m, and bearings, rad, of the points."""
+        x, y = self.points.T
+        return np.hypot(x, y), np.arctan2(y, x)
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(N,) class ids of the points."""
+        return self.mask[self.standing]
 
 
 def measure(
@@ -64,4 +77,5 @@ def measure(
     mask, confidence = mask.copy(), confidence.copy()
     mask[off_plane | passable] = UNLABELLED
     confidence[off_plane | passable] = 0
-    return MeasuredView(mask, confidence, obstacle.view(np.uint8), points[standing][:, :2], confidence[standing])
+    placed = obstacle.view(np.uint8)
+    return MeasuredView(mask, confidence, placed, points[standing][:, :2], confidence[standing], standing)

@@ -56,14 +56,17 @@ class Evidence:
 
     ground: (R, C) uint8, traversal cost of proved free ground, else NOT_FREE or COVERED. weight: (R, C) uint8, 0..255,
     how much the pixel is to be believed. distances, bearings: (N,) float32, m and rad from the foot point in the level
-    frame, where an obstacle meets the ground. obstacle_weights: (N,) uint8.
+    frame, where an obstacle meets the ground. obstacle_weights: (N,) uint8. labels: (R, C) uint8, class ids, 255 where
+    there is none; obstacle_labels: (N,) uint8.
     """
 
     ground: NDArray[np.uint8]
     weight: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
     distances: NDArray[np.float32]
     bearings: NDArray[np.float32]
     obstacle_weights: NDArray[np.uint8]
+    obstacle_labels: NDArray[np.uint8]
 
 
 def confidence_weights(minimum: float) -> NDArray[np.uint8]:
@@ -112,7 +115,8 @@ def observe(
     # A network is least sure along the outline of things; whether the obstacle is there, its body tells.
     body = cv2.dilate(weight, np.ones((_BODY_ROWS, 1), np.uint8), anchor=(0, 0))
     foot = polar.view.height / (0.5 * (polar.tangents[rows - 1] + polar.tangents[rows]))
-    return Evidence(result, weight, foot, polar.bearings[columns], body[rows, columns])
+    bearings = polar.bearings[columns]
+    return Evidence(result, weight, labels, foot, bearings, body[rows, columns], labels[rows, columns])
 
 
 def _contacts(ground: NDArray[np.bool_], obstacle: NDArray[np.bool_]) -> NDArray[np.bool_]:

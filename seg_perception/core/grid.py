@@ -37,12 +37,14 @@ class RollingGrid:
     """Log-odds of occupancy and cost of the ground in a window that follows the robot by whole cells.
 
     log_odds: (height, width) float32, > 0 occupied, 0 unknown. cost: (height, width) uint8, of the ground last seen.
+    classes: (height, width) uint16, what was last seen, in the meaning of whoever writes it; None where nobody does.
     A cell keeps its place in the world while the window moves over it; cells that enter are unknown.
     """
 
     def __init__(self, resolution: float, width: int, height: int) -> None:
         self.log_odds: NDArray[np.float32] = np.zeros((height, width), np.float32)
         self.cost: NDArray[np.uint8] = np.zeros((height, width), np.uint8)
+        self.classes: NDArray[np.uint16] | None = None
         self._resolution = resolution
         self._corner: tuple[int, int] | None = None  # (column, row) of cell (0, 0), counted from the world's origin
 
@@ -66,6 +68,8 @@ class RollingGrid:
             columns, rows = corner[0] - self._corner[0], corner[1] - self._corner[1]
             self.log_odds = _shifted(self.log_odds, rows, columns)
             self.cost = _shifted(self.cost, rows, columns)
+            if self.classes is not None:
+                self.classes = _shifted(self.classes, rows, columns)
         self._corner = corner
 
     def decay(self, factor: float) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, log, radians
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.cells import ReachableCells
+from seg_perception.core.class_codes import NOTHING, ClassCodes
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.depth import MeasuredView, measure
 from seg_perception.core.evidence import COVERED, NOT_FREE, OVERHANG, Evidence, ViewError, confidence_weights, observe
@@ -18,6 +20,9 @@ from seg_perception.core.ground import PolarMap, Viewpoint
 from seg_perception.core.pose import Transform
 
 UNKNOWN = -1
+
+Mark = TypeVar("Mark", np.float32, np.uint16)
+Value = TypeVar("Value", np.uint8, np.uint16)
 
 _AT_FOOT = np.array([-0.5, 0.0, 0.6])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
@@ -57,6 +62,18 @@ class MapperConfig:
     """The same for cells that an obstacle hides from a camera at work."""
 
 
+class ClassCells(NamedTuple):
+    """Known cells and what was last seen in them.
+
+    centres: (N, 3) float32, world frame, m, on the ground. ids: (N,) uint8, of the model that has seen them. colors:
+    (N, 3) uint8 RGB.
+    """
+
+    centres: NDArray[np.float32]
+    ids: NDArray[np.uint8]
+    colors: NDArray[np.uint8]
+
+
 class GridMapper:
     """Fuses segmented views of one or several cameras into one world-fixed rolling grid.
 
@@ -68,6 +85,7 @@ class GridMapper:
         self._grid = RollingGrid(
             config.resolution, round(config.size_x / config.resolution), round(config.size_y / config.resolution)
         )
+        self._codes = ClassCodes()
         self._maps: dict[str, PolarMap] = {}
         self._seen: dict[str, float] = {}
         self._stamp_s = -inf
@@ -84,6 +102,16 @@ class GridMapper:
         self._weights = confidence_weights(config.min_confidence)
         self._error = ViewError(config.pitch_error, config.height_error, config.outline_error)
         self._maps.clear()
+
+    @property
+    def keeps_classes(self) -> bool:
+        """Whether cells remember what was seen in them, for `class_cells`; False until set."""
+        return self._grid.classes is not None
+
+    @keeps_classes.setter
+    def keeps_classes(self, keeps: bool) -> None:
+        if keeps != self.keeps_classes:
+            self._grid.classes = np.full(self._grid.cost.shape, NOTHING, np.uint16) if keeps else None
 
     def reset(self) -> None:
         """Forget all evidence; the next update may have any stamp."""
@@ -142,7 +170,23 @@ class GridMapper:
     def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""
         self._advance(stamp_s)
-        rows, columns = np.nonzero(self._grid.log_odds >= log(0.65 / 0.35))
+        return self._centres(self._grid.log_odds >= log(0.65 / 0.35), ground_z)
+
+    def class_cells(self, stamp_s: float, ground_z: float = 0.0) -> ClassCells:
+        """The class of the newest ground seen in each known cell, or of the obstacle whose foot is in it.
+
+        Cells that were last seen before `keeps_classes` was set are left out.
+        """
+        self._advance(stamp_s)
+        classes = self._grid.classes
+        if classes is None:
+            classes = np.full(self._grid.cost.shape, NOTHING, np.uint16)
+        shown = (np.abs(self._grid.log_odds) >= self._config.known_log_odds) & (classes != NOTHING)
+        codes = classes[shown]
+        return ClassCells(self._centres(shown, ground_z), self._codes.ids(codes), self._codes.colors(codes))
+
+    def _centres(self, chosen: NDArray[np.bool_], ground_z: float) -> NDArray[np.float32]:
+        rows, columns = np.nonzero(chosen)
         x, y = self._grid.spec.centres()
         return np.stack([x[columns], y[rows], np.full(len(rows), ground_z)], axis=1).astype(np.float32)
 
@@ -186,18 +230,18 @@ class GridMapper:
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
         config = self._config
-        cells = ReachableCells(self._grid.spec, rows, columns, view)
+        cells = ReachableCells(self._grid.spec, rows, columns, view, polar)
         log_odds, cost = self._grid.log_odds[rows, columns], self._grid.cost[rows, columns]
-        ground, weight = cells.ground(polar, evidence)
+        ground, weight = cells.ground(evidence)
         change = np.where(ground < NOT_FREE, weight * np.float32(config.free_log_odds / 255.0), np.float32(0.0))
         np.copyto(cost, ground, where=change < 0)
 
         occupied = np.zeros_like(change)
-        for depth in _AT_FOOT * config.resolution:
-            _mark(occupied, cells, evidence.distances + depth, evidence.bearings, evidence.obstacle_weights)
+        self._mark_obstacles(occupied, cells, evidence, evidence.obstacle_weights)
         if measured is not None:
-            x, y = measured.points.T
-            _mark(occupied, cells, np.hypot(x, y), np.arctan2(y, x), self._weights[measured.weights])
+            _mark(occupied, cells, *measured.polar, self._weights[measured.weights])
+        if self._grid.classes is not None:
+            self._note_classes(self._grid.classes[rows, columns], cells, evidence, measured, change < 0, occupied > 0)
         occupied *= np.float32(config.occupied_log_odds / 255.0)
         np.copyto(change, occupied, where=occupied > 0)
         # Ground that an obstacle came to stand on or to hide is no longer free, however long it was seen free before.
@@ -207,14 +251,37 @@ class GridMapper:
         log_odds += change
         np.clip(log_odds, config.min_log_odds, config.max_log_odds, out=log_odds)
 
+    def _note_classes(
+        self,
+        classes: NDArray[np.uint16],
+        cells: ReachableCells,
+        evidence: Evidence,
+        measured: MeasuredView | None,
+        free: NDArray[np.bool_],
+        occupied: NDArray[np.bool_],
+    ) -> None:
+        first = self._codes.first(self.table)
+        np.copyto(classes, first + cells.labels(evidence), where=free)
+        obstacles = np.full_like(classes, NOTHING)
+        self._mark_obstacles(obstacles, cells, evidence, first + evidence.obstacle_labels)
+        if measured is not None:
+            _mark(obstacles, cells, *measured.polar, first + measured.labels)
+        np.copyto(classes, obstacles, where=occupied)
+
+    def _mark_obstacles(
+        self, marks: NDArray[Mark], cells: ReachableCells, evidence: Evidence, values: NDArray[Value]
+    ) -> None:
+        for depth in _AT_FOOT * self._config.resolution:
+            _mark(marks, cells, evidence.distances + depth, evidence.bearings, values)
+
 
 def _mark(
-    occupied: NDArray[np.float32],
+    marks: NDArray[Mark],
     cells: ReachableCells,
     distances: NDArray[np.float32],
     bearings: NDArray[np.float32],
-    weights: NDArray[np.uint8],
+    values: NDArray[Value],
 ) -> None:
-    """Raise the cells in which obstacles stand to the highest weight among them."""
+    """Raise the cells in which obstacles stand to the highest value among them."""
     indices, within = cells.locate(distances, bearings)
-    np.maximum.at(occupied, indices, weights[within].astype(np.float32))
+    np.maximum.at(marks, indices, values[within].astype(marks.dtype))
