@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional
 
 from seg_perception.core.classes import UNLABELLED
-from seg_perception.models.deploy import normalise
 from seg_perception.training.data import Source
 
 PIXELS_PER_SOURCE = 100_000
 BINS = 15
 TEMPERATURES = np.geomspace(0.25, 4.0, 81)
+
+Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(H, W, 3) uint8 → (C, h, w) of every first, or second, or … pixel and row."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,38 @@ class Calibration:
     ece_after: float
 
 
-def calibrate(network: nn.Module, sources: Sequence[Source]) -> Calibration:
-    """Temperature of the least negative log-likelihood; every source counts the same."""
-    parts = [_held_out(network, source) for source in sources]
+def calibrate(logits_of: Logits, sources: Sequence[Source]) -> Calibration:
+    """Temperature of the least negative log-likelihood (Guo et al. 2017); every source counts the same."""
+    parts = [_held_out(logits_of, source) for source in sources]
     logits, labels = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     losses = [float(functional.cross_entropy(logits / t, labels)) for t in TEMPERATURES]
     temperature = float(TEMPERATURES[int(np.argmin(losses))])
     return Calibration(temperature, _ece(logits, labels), _ece(logits / temperature, labels))
 
 
-@torch.inference_mode()
-def _held_out(network: nn.Module, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+def calibration_gaps(
+    confidence: NDArray[np.uint8], mask: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """(BINS,) sum over the labelled pixels of confidence (0..1) minus correctness, by bins of equal width."""
+    labelled = labels != UNLABELLED
+    stated = confidence[labelled] / 255.0
+    bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
+    return np.bincount(bins, stated - (mask[labelled] == labels[labelled]), minlength=BINS)
+
+
+def _held_out(logits_of: Logits, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (n, C) and labels (n,) of pixels at random."""
     rng = np.random.default_rng(0)
     per_image = max(1, PIXELS_PER_SOURCE // len(source.samples))
     logits, labels = [], []
     for image, truth in source.samples:
-        labelled = np.flatnonzero(truth != UNLABELLED)
+        scores = logits_of(image)
+        step = round(truth.shape[0] / scores.shape[1])
+        decided = truth[::step, ::step].ravel()
+        labelled = np.flatnonzero(decided != UNLABELLED)
         chosen = rng.choice(labelled, min(per_image, labelled.size), replace=False)
-        scores = network(normalise(torch.from_numpy(image)[None]))[0].flatten(1)
-        logits.append(scores[:, torch.from_numpy(chosen)].T)
-        labels.append(torch.from_numpy(truth.ravel()[chosen]).long())
+        logits.append(torch.from_numpy(scores.reshape(len(scores), -1)[:, chosen].T.copy()))
+        labels.append(torch.from_numpy(decided[chosen]).long())
     return torch.cat(logits), torch.cat(labels)
 
 

@@ -1,43 +1,35 @@
-"""`seg-perception export`: a trained network → ONNX → int8 → quality gate → model bundle."""
+"""`seg-perception export`: a trained network → ONNX → int8 → quality gate → model bundle; or → another format."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ExportError
 from seg_perception.engines.bundle import NewVariant, write_bundle
-from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
-from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
-from seg_perception.models.build import PixelClassifier, build
+from seg_perception.engines.manifest import InputSpec, Runtime
+from seg_perception.engines.resize import Resize
+from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.deploy import Deployed
-from seg_perception.training import checkpoint
-from seg_perception.training.calibration import Calibration, calibrate
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import SIMULATION, Source, load_sources
-from seg_perception.training.export import export_onnx, halve_weights, verify
-from seg_perception.training.gate import Measured, Verdict, judge, latencies_ms, measure, table_of
-from seg_perception.training.quantize import KEEP_FLOAT_STEPS, quantize
+from seg_perception.training.data import SIMULATION, Source, load_sources, spread
+from seg_perception.training.export import export_onnx, verify
+from seg_perception.training.export_card import CardFacts, write_card
+from seg_perception.training.export_formats import FORMATS, write_format
+from seg_perception.training.export_variants import Trial, Tried, engine_of, provenance_of
+from seg_perception.training.gate import Measured, measure
+from seg_perception.training.trained import Trained
 
-RUNTIMES = (
-    Runtime("openvino", "bf16"),
-    Runtime("openvino", "f32"),
-    Runtime("cpu"),
-    Runtime("tensorrt", "f16"),
-    Runtime("cuda"),
-)
-"""Where a variant is tried; those that are not installed here are left out."""
-
-FLOAT, INT8 = "fp32", "int8"
+BUNDLE = "bundle"
+VERIFIED_IMAGES = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,156 +38,109 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, e.g. config/models/road_lite")
     parser.add_argument("--version", default="1.0.0", help="version of the bundle (default: %(default)s)")
     parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
+    parser.add_argument(
+        "--calibration", type=Path, help="folder of images, or bag, for the ranges of int8 (default: training images)"
+    )
+    parser.add_argument(
+        "--accept", action="store_true", help="keep a variant that is over the gate's limits; the manifest says so"
+    )
+    parser.add_argument(
+        "--format", choices=(BUNDLE, *FORMATS), default=BUNDLE, help="what to write (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Export; 0 when a bundle was written. Raises ExportError when not even the float variant passes the gate."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    state = checkpoint.load(args.training / checkpoint.BEST)
-    config = TrainingConfig.load(args.config) if args.config else TrainingConfig.from_dict(state["config"])
+    trained = Trained.load(args.training, args.config)
+    config, table = trained.config, trained.table
     torch.set_num_threads(config.schedule.threads)
-    table = ClassTable.from_dicts(state["classes"])
-    train = load_sources(config, config.train, len(table.classes))
-    held_out = load_sources(config, config.validation, len(table.classes))
+    held_out = load_sources(config, config.validation, table)
+    spec = InputSpec(*config.input_size)
 
-    print("calibrate and export")
-    network = _network(config, table, state["average"])
-    calibration = calibrate(network, held_out)
-    deployed = Deployed(network, calibration.temperature)
-    width, height = config.input_size
-    job = _Job(config, table, InputSpec(width, height), held_out, _golden(held_out))
-    model = export_onnx(deployed, job.spec)
-    verify(deployed, model, job.spec, [image for image, _ in held_out[0].samples[:4]])
+    print("export the graph")
+    deployed = Deployed(trained.network)
+    graph = export_onnx(deployed, spec)
+    images = [image for image, _ in islice(held_out[0].samples, VERIFIED_IMAGES)]
+    verify(deployed, graph, spec, images)
+    if args.format != BUNDLE:
+        written = write_format(args.format, deployed, graph, images, args.out)
+        print(f"wrote {', '.join(map(str, written))}; masks agree with the network's")
+        return 0
 
     print("measure the float reference")
-    reference = measure(job.engine(model, Runtime("cpu")), held_out, len(table.classes))
-    variants = [_try(job, FLOAT, halve_weights(model), reference)]
-    variants += _quantized(job, model, _calibration_images(train, config.export.calibration_images), reference)
+    reference = measure(engine_of(graph, spec, Runtime("cpu"), config), held_out, len(table.classes))
+    golden = _golden(held_out)
+    trial = Trial(config, table, spec, held_out, golden.samples[0][0], graph, reference)
+    variants = trial.all(_calibration_images(trained, args.calibration), trained.ranges, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
-        raise ExportError("no variant passed the gate; see the table above, and the limits under export: in the config")
+        raise ExportError(
+            "no variant passed the gate; see the table above, and the limits under export: in the config "
+            "(--accept keeps a variant nevertheless)"
+        )
+    provenance = _provenance(trained, reference, variants)
+    scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
+    facts = CardFacts(args.out.name, args.version, config, table, provenance, scores, variants)
     bundle = write_bundle(
         args.out,
         version=args.version,
         licence=config.export.licence,
-        provenance=_provenance(config, state, calibration, reference, variants, table),
-        scores={f"miou {source}": round(score, 4) for source, score in reference.miou.items()},
+        provenance=provenance,
+        scores=scores,
         table=table,
-        input_spec=job.spec,
-        golden_image=job.golden,
+        input_spec=spec,
+        golden_image=trial.golden,
         variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted) for v in accepted],
+        extras=write_card(facts, golden, engine_of(accepted[0].model, spec, accepted[0].accepted[0].runtime, config)),
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What stays the same for all variants of an export."""
-
-    config: TrainingConfig
-    table: ClassTable
-    spec: InputSpec
-    held_out: Sequence[Source]
-    golden: NDArray[Any]
-
-    def engine(self, model: bytes, runtime: Runtime) -> OnnxRuntimeEngine:
-        """The graph on a runtime, as the nodes run it."""
-        return OnnxRuntimeEngine(model, self.spec, runtime, threads=self.config.schedule.threads)
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A variant after the gate; `accepted` is empty where it failed on every runtime."""
-
-    name: str
-    model: bytes
-    golden_mask: NDArray[Any]
-    accepted: tuple[Accepted, ...]
-    class_iou: Mapping[str, Mapping[str, float]]
-    keep_float: tuple[int, int] = (0, 0)
-
-
-def _network(config: TrainingConfig, table: ClassTable, weights: Mapping[str, torch.Tensor]) -> PixelClassifier:
-    network = build(config.model.architecture, config.model.encoder, config.model.options, len(table.classes))
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ExportError(f"the checkpoint is of another model than the configuration ({error})") from error
-    return network.eval()
-
-
-def _golden(sources: Sequence[Source]) -> NDArray[Any]:
-    """A simulated image where there is one: bundles are handed on, and the images of data sets may not be."""
+def _golden(sources: Sequence[Source]) -> Source:
+    """A simulated source where there is one: bundles are handed on, and the images of data sets may not be."""
     simulated = [source for source in sources if source.name.startswith(SIMULATION)]
-    image: NDArray[Any] = (simulated or list(sources))[0].samples[0][0]
-    return image
+    return (simulated or list(sources))[0]
 
 
-def _calibration_images(sources: Sequence[Source], count: int) -> list[NDArray[Any]]:
+def _calibration_images(trained: Trained, material: Path | None) -> list[NDArray[np.uint8]]:
+    config = trained.config
+    count = config.export.calibration_images
+    if material is not None:
+        return _frames(material, count, config)
+    return _spread(load_sources(config, config.train, trained.table), count)
+
+
+def _spread(sources: Sequence[Source], count: int) -> list[NDArray[np.uint8]]:
     """Images spread evenly over every source."""
     each = max(1, count // len(sources))
-    chosen = []
-    for source in sources:
-        chosen += [image for image, _ in source.samples[:: max(1, len(source.samples) // each)]][:each]
-    return chosen
+    return [image for source in sources for image, _ in islice(spread(source.samples, each), each)]
 
 
-def _quantized(job: _Job, model: bytes, images: Sequence[NDArray[Any]], reference: Measured) -> list[_Tried]:
-    """The int8 variant with the fewest convolutions left in float that passes the gate somewhere; else none."""
-    for keep_float in KEEP_FLOAT_STEPS:
-        print(f"quantize, {keep_float[0]} first and {keep_float[1]} last convolutions in float")
-        tried = _try(job, INT8, quantize(model, images, keep_float), reference)
-        if tried.accepted:
-            return [dataclasses.replace(tried, keep_float=keep_float)]
-    return []
+def _frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.uint8]]:
+    """Frames spread evenly over a folder or a bag, at the input's size. Raises DataError, ExportError."""
+    material = open_material(path)
+    every = max(1, len(material.names) // count)
+    resize = Resize(*config.input_size)
+    chosen = [decode(frame.image) for index, frame in enumerate(material) if index % every == 0][:count]
+    readable = [resize.apply(image) for image in chosen if image is not None]
+    if not readable:
+        raise ExportError(f"{path}: none of its images can be decoded; give a folder of JPEG or PNG files")
+    return readable
 
 
-def _try(job: _Job, name: str, model: bytes, reference: Measured) -> _Tried:
-    """Measure a variant on every runtime here and print the gate's table."""
-    engines = {r: job.engine(model, r) for r in RUNTIMES if r.provider in installed_providers()}
-    measured = {r: measure(engine, job.held_out, len(job.table.classes)) for r, engine in engines.items()}
-    limits = job.config.export
-    verdicts = {r: _verdict(job, f"{name} on {r}", m, reference, limits) for r, m in measured.items()}
-    print(table_of(verdicts.values()))
-    passed = [r for r, verdict in verdicts.items() if verdict.passed]
-    latencies = latencies_ms({str(r): engines[r] for r in passed}, job.golden)
-    best = passed[0] if passed else next(iter(engines))
-    return _Tried(
-        name,
-        model,
-        engines[best].infer(job.golden).mask,
-        tuple(Accepted(r, verdicts[r].scores, latencies[str(r)]) for r in passed),
-        measured[best].class_iou(job.table),
-    )
-
-
-def _verdict(job: _Job, name: str, candidate: Measured, reference: Measured, limits: Any) -> Verdict:
-    return judge(name, candidate, reference, job.held_out, job.table, limits)
-
-
-def _provenance(
-    config: TrainingConfig,
-    state: Mapping[str, Any],
-    calibration: Calibration,
-    reference: Measured,
-    variants: Sequence[_Tried],
-    table: ClassTable,
-) -> dict[str, Any]:
+def _provenance(trained: Trained, reference: Measured, variants: Sequence[Tried]) -> dict[str, Any]:
     """What people want to know about the weights; plain YAML types."""
-    document = config.to_dict()
+    document = trained.config.to_dict()
     del document["base"]
+    by_variant: dict[str, Mapping[str, Any]] = {v.name: dict(v.class_iou) for v in variants}
     return {
-        "data": config.export.data,
+        "data": trained.config.export.data,
         "trained_with": f"seg-perception train, torch {torch.__version__}",
-        "steps": state["step"],
-        "training_minutes": round(state["elapsed_s"] / 60, 1),
-        "confidence": {
-            "temperature": round(calibration.temperature, 3),
-            "expected_calibration_error": round(calibration.ece_after, 4),
-            "expected_calibration_error_uncalibrated": round(calibration.ece_before, 4),
-        },
-        "class_iou": {"reference": reference.class_iou(table), **{v.name: dict(v.class_iou) for v in variants}},
-        "convolutions_kept_in_float": {v.name: list(v.keep_float) for v in variants if v.name != FLOAT},
+        "steps": trained.state["step"],
+        "training_minutes": round(trained.state["elapsed_s"] / 60, 1),
+        **provenance_of(variants),
+        "class_iou": {"reference": reference.class_iou(trained.table), **by_variant},
         "config": document,
     }

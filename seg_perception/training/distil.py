@@ -1,0 +1,94 @@
+"""Distillation: a network learns from the labels and from what a larger one makes of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seg_perception.core.errors import TrainingError
+from seg_perception.models.build import PixelClassifier
+from seg_perception.models.deploy import normalise
+from seg_perception.training.objective import Objective
+
+TEMPERATURE = 2.0
+"""Softens both distributions, so that the teacher's second thoughts count (Hinton et al. 2015)."""
+
+LOGITS_WEIGHT = 1.0
+FEATURES_WEIGHT = 1.0
+
+
+class Distillation(Objective):
+    """The supervised loss, plus divergence of the logits, plus distance of the features that the logits are made of.
+
+    Logits: Kullback-Leibler from teacher to student per pixel at TEMPERATURE, unlabelled pixels included. Features:
+    what goes into the last layer, of unit length per pixel; the student's are taken to the teacher's channels by a 1x1
+    convolution that is trained along and thrown away (FitNets, Romero et al. 2015).
+    """
+
+    def __init__(
+        self, supervised: nn.Module, student: PixelClassifier, teacher: PixelClassifier, n_classes: int
+    ) -> None:
+        """supervised: of logits (N, C, H, W) and labels (N, H, W) int64. Raises TrainingError."""
+        super().__init__()
+        self.supervised = supervised
+        self.teacher = teacher.requires_grad_(False).eval()
+        self._heads = {"student": _last_layer(student, n_classes), "teacher": _last_layer(teacher, n_classes)}
+        self.adapter = nn.Conv2d(self._heads["student"].in_channels, self._heads["teacher"].in_channels, 1)
+
+    def forward(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """network: the student, or what wraps it."""
+        pixels = normalise(images)
+        with _inputs_of(self._heads) as features:
+            with torch.no_grad():
+                wanted = self.teacher.eval()(pixels)
+            logits = network(pixels)
+        loss: Tensor = self.supervised(logits, labels.long())
+        loss = loss + LOGITS_WEIGHT * _divergence(logits.float(), wanted.float())
+        adapted = self.adapter(features["student"])
+        return loss + FEATURES_WEIGHT * _distance(adapted.float(), features["teacher"].float())
+
+
+def _divergence(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean over the pixels, times the temperature squared: gradients stay as large as those of the labels."""
+    soft, target = (functional.log_softmax(values / TEMPERATURE, 1) for values in (logits, wanted))
+    per_pixel = functional.kl_div(soft, target, reduction="none", log_target=True).sum(1)
+    return TEMPERATURE**2 * per_pixel.mean()
+
+
+def _distance(features: Tensor, wanted: Tensor) -> Tensor:
+    """1 - cosine per pixel, at the teacher's resolution."""
+    if features.shape[-2:] != wanted.shape[-2:]:
+        features = functional.interpolate(features, size=wanted.shape[-2:], mode="bilinear", align_corners=False)
+    return 1 - functional.cosine_similarity(features, wanted, dim=1).mean()
+
+
+def _last_layer(network: PixelClassifier, n_classes: int) -> nn.Conv2d:
+    """The convolution that makes logits of features."""
+    heads = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels == n_classes]
+    if not heads:
+        raise TrainingError(f"the network has no convolution to {n_classes} classes; its features cannot be distilled")
+    return heads[-1]
+
+
+@contextmanager
+def _inputs_of(layers: dict[str, nn.Conv2d]) -> Iterator[dict[str, Tensor]]:
+    """Fills the dictionary with the input of every layer when it runs."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            found[name] = inputs[0]
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,69 @@
+"""`seg-perception distil`: train a small network on the labels and on what a larger one says."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import TrainingError
+from seg_perception.engines.bundle import MANIFEST_FILE
+from seg_perception.models.build import build
+from seg_perception.training import checkpoint
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.data import load_sources
+from seg_perception.training.distil import Distillation
+from seg_perception.training.memory import keep_freed_memory
+from seg_perception.training.objective import Supervised
+from seg_perception.training.trained import Trained
+from seg_perception.training.trainer import Trainer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--config", type=Path, required=True, help="training configuration of the small network")
+    parser.add_argument("--teacher", type=Path, required=True, help="folder of a training with the same classes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this training; export it like any other")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the schedule was completed, 130 when a signal ended it (resume then). Raises TrainingError."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_freed_memory()
+    config = TrainingConfig.load(args.config)
+    table = ClassTable.load(config.resolve(config.classes))
+    if (args.out / checkpoint.LAST).exists() and not args.resume:
+        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+    teacher = _teacher(args.teacher, table)
+    train = load_sources(config, config.train, table)
+    validation = load_sources(config, config.validation, table)
+    torch.manual_seed(config.seed)
+    model, n = config.model, len(table.classes)
+    student = build(model.architecture, model.encoder, model.options, n)
+    objective = Distillation(Supervised(config, train, n).loss, student, teacher.network, n)
+    trainer = Trainer(config, table, train, validation, args.out, objective, student)
+    if args.resume:
+        trainer.resume()
+    elif model.weights:
+        trainer.start_from_weights()
+    if trainer.fit():
+        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
+        return 0
+    print(f"stopped at step {trainer.step}; go on with --resume")
+    return 130
+
+
+def _teacher(folder: Path, table: ClassTable) -> Trained:
+    if (folder / MANIFEST_FILE).is_file():
+        raise TrainingError(
+            f"{folder}: is a bundle, and its graph decides without giving logits; give the training that it came from"
+        )
+    teacher = Trained.load(folder)
+    names, own = ([entry.name for entry in t.classes] for t in (teacher.table, table))
+    if names != own:
+        raise TrainingError(f"{folder}: knows the classes {', '.join(names)}, the configuration {', '.join(own)}")
+    return teacher

@@ -1,0 +1,160 @@
+"""The card of a model: what a person wants to know before it drives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.engines.base import Engine
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.data import Source, spread
+from seg_perception.training.export_variants import Tried
+
+CARD_FILE = "CARD.md"
+PICTURES = 2
+MAX_PICTURE_BYTES = 100_000
+QUALITIES = (90, 80, 70, 60, 50, 40, 30)
+MAX_PICTURE_WIDTH = 1280
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells. provenance, scores: as in the manifest."""
+
+    name: str
+    version: str
+    config: TrainingConfig
+    table: ClassTable
+    provenance: Mapping[str, Any]
+    scores: Mapping[str, float]
+    variants: Sequence[Tried]
+
+
+def write_card(facts: CardFacts, examples: Source, engine: Engine) -> dict[str, bytes]:
+    """The card and its pictures, by file name: images of `examples` beside what `engine` makes of them."""
+    images = [image for image, _ in islice(spread(examples.samples, PICTURES), PICTURES)]
+    pictures = {f"card_{n}.jpg": _picture(image, engine, facts.table) for n, image in enumerate(images, 1)}
+    export = facts.config.export
+    text = "\n\n".join(
+        [
+            f"# {facts.name} {facts.version}",
+            _summary(facts),
+            f"## Data and licence\n\n{facts.provenance['data']}\n\nLicence of the weights: {export.licence}",
+            f"## Scores per class\n\nIoU on held-out images, in per cent.\n\n{_classes(facts)}",
+            f"## The gate\n\n{_gate(facts)}",
+            f"## Confidence\n\n{_confidence(facts)}",
+            f"## Limits\n\n{_limits(facts)}",
+            f"## Examples\n\nFrom `{examples.name}`, held out.\n\n" + "\n".join(f"![example]({p})" for p in pictures),
+        ]
+    )
+    return {CARD_FILE: (text + "\n").encode(), **pictures}
+
+
+def _summary(facts: CardFacts) -> str:
+    model = facts.config.model
+    width, height = facts.config.input_size
+    scores = ", ".join(f"{100 * value:.1f} on {name.removeprefix('miou ')}" for name, value in facts.scores.items())
+    return (
+        f"Semantic segmentation of {width}x{height} images into {len(facts.table.classes)} classes: "
+        f"{model.architecture} with encoder {model.encoder}. mIoU of the float model, in per cent: {scores}. "
+        f"Trained {facts.provenance['steps']} steps, {facts.provenance['training_minutes']} minutes."
+    )
+
+
+def _classes(facts: CardFacts) -> str:
+    """Rows: classes; columns: variant and source."""
+    scores = facts.provenance["class_iou"]
+    columns = [(variant, source) for variant, by_source in scores.items() for source in by_source]
+    rows = [
+        [
+            entry.name,
+            entry.kind.name.lower(),
+            *(_percent(scores[variant][source].get(entry.name)) for variant, source in columns),
+        ]
+        for entry in facts.table.classes
+    ]
+    return _table(["class", "kind", *(f"{variant}, {source}" for variant, source in columns)], rows)
+
+
+def _gate(facts: CardFacts) -> str:
+    limits = facts.config.export
+    verdicts = [verdict for variant in facts.variants for verdict in variant.verdicts]
+    names = list(verdicts[0].scores)
+    rows = [
+        [v.name, *(f"{v.scores[name]:.4f}" for name in names), "passed" if v.passed else "; ".join(v.failures)]
+        for v in verdicts
+    ]
+    text = (
+        "Every variant on every runtime that was at hand, against the float model on the held-out images. Limits: "
+        f"{100 * limits.max_miou_drop:g} points of mIoU, {100 * limits.max_class_drop:g} of a class (where more than "
+        f"chance), agreement of at least {100 * limits.min_agreement:g} % of the pixels, at most "
+        f"{100 * limits.max_obstacle_to_ground:g} % of the obstacles' pixels newly called ground.\n\n"
+    )
+    table = _table(["variant", *(name.replace("_", " ") for name in names), "verdict"], rows)
+    kept = [variant for variant in facts.variants if variant.float_layers]
+    notes = [f"\n\nIn float within {v.name}: {', '.join(v.float_layers)}." for v in kept]
+    notes += [
+        f"\n\n**{v.name} is over the limits on {', '.join(v.overruled)}; it was accepted by hand.**"
+        for v in facts.variants
+        if v.overruled
+    ]
+    return text + table + "".join(notes)
+
+
+def _confidence(facts: CardFacts) -> str:
+    rows = [
+        [v.name, f"{v.confidence.temperature:.3f}", f"{v.confidence.ece_before:.4f}", f"{v.confidence.ece_after:.4f}"]
+        for v in facts.variants
+    ]
+    return (
+        "One temperature per variant, fitted to the held-out pixels; expected calibration error on the same, without "
+        "and with it.\n\n" + _table(["variant", "temperature", "uncalibrated", "calibrated"], rows)
+    )
+
+
+def _limits(facts: CardFacts) -> str:
+    scores = facts.provenance["class_iou"]["reference"]
+    weak = [
+        f"{name} ({100 * value:.0f} on {source})"
+        for source, classes in scores.items()
+        for name, value in classes.items()
+        if value < 0.5
+    ]
+    lines = [
+        "- Measured on the data above and nothing else: other cameras, mounts, weather, countries and night are "
+        "unknown until you measure them on images of your own (`seg-perception evaluate`).",
+        f"- Knows {', '.join(entry.name for entry in facts.table.classes)}; anything else becomes one of these.",
+        f"- Weak, below 50 % IoU: {', '.join(weak)}." if weak else "- No class is below 50 % IoU.",
+        "- The gate compares int8 with float. It does not say that the float model is good enough for your vehicle.",
+    ]
+    return "\n".join(lines)
+
+
+def _picture(image: NDArray[np.uint8], engine: Engine, table: ClassTable) -> bytes:
+    """Image and overlay side by side as a JPEG of at most MAX_PICTURE_BYTES."""
+    mask = engine.infer(image).mask
+    pair = np.hstack([image, table.overlay(image, mask)])
+    if pair.shape[1] > MAX_PICTURE_WIDTH:
+        scale = MAX_PICTURE_WIDTH / pair.shape[1]
+        pair = np.asarray(cv2.resize(pair, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    for quality in QUALITIES:
+        content = cv2.imencode(".jpg", pair, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
+        if len(content) <= MAX_PICTURE_BYTES:
+            break
+    return content
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

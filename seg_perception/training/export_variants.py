@@ -1,0 +1,178 @@
+"""The precisions of a model: each tried on every runtime here, and through the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import EngineError
+from seg_perception.engines.base import Engine
+from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
+from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
+from seg_perception.training.calibration import Calibration, calibrate
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.data import Source
+from seg_perception.training.export import halve_weights
+from seg_perception.training.gate import Measured, Verdict, judge, latencies_ms, measure, table_of
+from seg_perception.training.logits import GraphLogits, set_temperature
+from seg_perception.training.quantize import Quantizer, Ranges, dynamic_share, quantize_weights
+from seg_perception.training.sensitivity import Sensitivity, rank_layers
+from seg_perception.training.sensitivity import table_of as sensitivity_table
+
+RUNTIMES = (
+    Runtime("openvino", "bf16"),
+    Runtime("openvino", "f32"),
+    Runtime("cpu"),
+    Runtime("tensorrt", "f16"),
+    Runtime("cuda"),
+)
+"""Where a variant is tried; those that are not installed here are left out."""
+
+FLOAT, INT8, DYNAMIC = "fp32", "int8", "int8_dynamic"
+SENSITIVITY_IMAGES = 4
+BLAMED = 10
+"""So many layers are named when int8 is refused."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A variant after the gate. accepted: where it may drive; empty where it was refused everywhere.
+
+    overruled: limits it is over, by runtime, where that was accepted nevertheless. float_layers: not quantized.
+    """
+
+    name: str
+    model: bytes
+    golden_mask: NDArray[np.uint8]
+    accepted: tuple[Accepted, ...]
+    verdicts: tuple[Verdict, ...]
+    class_iou: Mapping[str, Mapping[str, float]]
+    confidence: Calibration
+    overruled: Mapping[str, tuple[str, ...]]
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What stays the same for all variants of a model.
+
+    graph: the float graph. golden: (H, W, 3) uint8. reference: what the float graph does on the provider `cpu`.
+    """
+
+    config: TrainingConfig
+    table: ClassTable
+    spec: InputSpec
+    held_out: Sequence[Source]
+    golden: NDArray[np.uint8]
+    graph: bytes
+    reference: Measured
+
+    def all(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> list[Tried]:
+        """Float, int8 and, where it does something, dynamically quantized; the gate's tables are printed.
+
+        images: for the ranges of activations. accept: keep a variant that no runtime runs within the limits.
+        """
+        return [
+            self._attempt(FLOAT, halve_weights(self.graph), accept=accept),
+            self._static(images, learned, accept),
+            *self._dynamic(accept),
+        ]
+
+    def _static(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> Tried:
+        """The int8 variant with the fewest layers left in float that passes the gate somewhere; else the last one."""
+        export = self.config.export
+        print(f"quantize to int8: ranges by {export.calibration} on {len(images)} images, {len(learned)} learned")
+        quantizer = Quantizer(self.graph, images, export.calibration, learned)
+        ranked: list[Sensitivity] = []
+        limit = min(export.max_float_layers, len(quantizer.layers) - 1)
+        for count in _counts(limit):
+            kept = tuple(entry.layer for entry in ranked[:count])
+            if kept:
+                print(f"quantize again, with {count} layers in float: {', '.join(kept)}")
+            tried = self._attempt(INT8, quantizer.quantize(kept), kept, accept=accept and count == limit)
+            if tried.accepted:
+                return tried
+            if not ranked:
+                ranked = rank_layers(self.graph, quantizer, images[:SENSITIVITY_IMAGES])
+        print(f"{INT8} is refused. Signal to noise of the layers that cost most:\n{sensitivity_table(ranked[:BLAMED])}")
+        return tried
+
+    def _dynamic(self, accept: bool) -> list[Tried]:
+        model = quantize_weights(self.graph)
+        if model is None:
+            share = dynamic_share(self.graph)
+            print(f"dynamic quantization: only {share:.1%} of the weights are in matrix products; nothing to gain")
+            return []
+        return [self._attempt(DYNAMIC, model, accept=accept)]
+
+    def _attempt(self, name: str, model: bytes, float_layers: tuple[str, ...] = (), *, accept: bool) -> Tried:
+        """Calibrate the confidence, measure on every runtime here and print the gate's table."""
+        confidence = calibrate(GraphLogits(model, self.config.schedule.threads), self.held_out)
+        model = set_temperature(model, confidence.temperature)
+        engines = self._engines(name, model)
+        measured = {r: measure(engine, self.held_out, len(self.table.classes)) for r, engine in engines.items()}
+        verdicts = {r: self._judge(f"{name} on {r}", m) for r, m in measured.items()}
+        print(table_of(verdicts.values()))
+        passed = [r for r, verdict in verdicts.items() if verdict.passed]
+        taken = passed or (list(engines) if accept else [])
+        latencies = latencies_ms({str(r): engines[r] for r in taken}, self.golden)
+        best = next(iter(taken or engines))
+        return Tried(
+            name,
+            model,
+            engines[best].infer(self.golden).mask,
+            tuple(Accepted(r, verdicts[r].scores, latencies[str(r)]) for r in taken),
+            tuple(verdicts.values()),
+            measured[best].class_iou(self.table),
+            confidence,
+            {str(r): verdicts[r].failures for r in taken if not verdicts[r].passed},
+            float_layers,
+        )
+
+    def _engines(self, name: str, model: bytes) -> dict[Runtime, Engine]:
+        engines: dict[Runtime, Engine] = {}
+        for runtime in RUNTIMES:
+            if runtime.provider in installed_providers():
+                try:
+                    engines[runtime] = engine_of(model, self.spec, runtime, self.config)
+                except EngineError as error:
+                    print(f"{name} on {runtime}: REFUSED: {error}")
+        return engines
+
+    def _judge(self, name: str, candidate: Measured) -> Verdict:
+        return judge(name, candidate, self.reference, self.held_out, self.table, self.config.export)
+
+
+def engine_of(model: bytes, spec: InputSpec, runtime: Runtime, config: TrainingConfig) -> Engine:
+    """A graph on a runtime, as the nodes run it."""
+    return OnnxRuntimeEngine(model, spec, runtime, threads=config.schedule.threads)
+
+
+def provenance_of(variants: Sequence[Tried]) -> dict[str, Any]:
+    """What the manifest says about the variants beside their scores; plain YAML types."""
+    document: dict[str, Any] = {
+        "confidence": {
+            v.name: {
+                "temperature": round(v.confidence.temperature, 3),
+                "expected_calibration_error": round(v.confidence.ece_after, 4),
+                "expected_calibration_error_uncalibrated": round(v.confidence.ece_before, 4),
+            }
+            for v in variants
+        },
+        "layers_kept_in_float": {v.name: list(v.float_layers) for v in variants if v.name == INT8},
+    }
+    overruled = {v.name: {r: list(f) for r, f in v.overruled.items()} for v in variants if v.overruled}
+    return document | ({"accepted_over_the_limits": overruled} if overruled else {})
+
+
+def _counts(limit: int) -> list[int]:
+    """0, 1, 2, 4, … and `limit` itself."""
+    counts = [0]
+    while counts[-1] < limit:
+        counts.append(min(limit, 2 * counts[-1] or 1))
+    return counts

@@ -1,0 +1,65 @@
+"""A short training that goes on from a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from seg_perception.core.errors import TrainingError
+from seg_perception.models.build import PixelClassifier
+from seg_perception.training import checkpoint
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.data import load_sources
+from seg_perception.training.objective import Objective
+from seg_perception.training.trained import Trained
+from seg_perception.training.trainer import Trainer
+
+LEARNING_RATE_SHARE = 0.2
+"""Of the training's learning rate: the network is good already, and only has to adapt."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Options that all fine-tuning commands share; `steps` is their default."""
+    parser.add_argument("--training", type=Path, required=True, help="folder that `seg-perception train --out` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; export it like a training")
+    parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
+    parser.add_argument("--steps", type=int, default=steps, help="length of the fine-tuning (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
+
+
+def require_fresh(args: argparse.Namespace) -> None:
+    """Raises TrainingError where `--out` would overwrite a training."""
+    if args.out.resolve() == args.training.resolve():
+        raise TrainingError(f"{args.out}: is the training itself; give another --out")
+    if (args.out / checkpoint.LAST).exists() and not args.resume:
+        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+
+
+def finetune(
+    args: argparse.Namespace, trained: Trained, network: PixelClassifier, objective: Objective | None = None
+) -> int:
+    """Train `network` into `args.out`; 0 when the steps were completed, 130 when a signal ended it (resume then)."""
+    config = shortened(trained.config, args.steps)
+    train = load_sources(config, config.train, trained.table)
+    validation = load_sources(config, config.validation, trained.table)
+    trainer = Trainer(config, trained.table, train, validation, args.out, objective, network)
+    if args.resume:
+        trainer.resume()
+    if trainer.fit():
+        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
+        return 0
+    print(f"stopped at step {trainer.step}; go on with --resume")
+    return 130
+
+
+def shortened(config: TrainingConfig, steps: int) -> TrainingConfig:
+    """The same training with fewer steps and a lower learning rate."""
+    schedule = dataclasses.replace(
+        config.schedule,
+        steps=steps,
+        minutes=None,
+        learning_rate=LEARNING_RATE_SHARE * config.schedule.learning_rate,
+        validate_every=min(config.schedule.validate_every, steps),
+    )
+    return dataclasses.replace(config, schedule=schedule)

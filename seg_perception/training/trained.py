@@ -1,0 +1,46 @@
+"""The folder of a training, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seg_perception.core.classes import ClassTable
+from seg_perception.models.build import PixelClassifier, build
+from seg_perception.models.weights import load_weights
+from seg_perception.training import checkpoint
+from seg_perception.training.config import TrainingConfig
+from seg_perception.training.qat import split_ranges
+from seg_perception.training.quantize import Ranges
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, in evaluation mode, and what its checkpoint says about it.
+
+    ranges: of activations, learned by quantization-aware training; empty without. state: the checkpoint's plain values.
+    """
+
+    config: TrainingConfig
+    table: ClassTable
+    network: PixelClassifier
+    ranges: Ranges
+    state: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, training: Path, config_path: Path | None = None, file: str = checkpoint.BEST) -> Trained:
+        """The best averaged weights of a training; pruned ones as they are.
+
+        config_path: another configuration than the training's, e.g. as the data moved. Raises TrainingError.
+        """
+        path = training / file
+        state = checkpoint.load(path)
+        config = TrainingConfig.load(config_path) if config_path else TrainingConfig.from_dict(state["config"])
+        table = ClassTable.from_dicts(state["classes"])
+        model = config.model
+        network = build(model.architecture, model.encoder, model.options, len(table.classes))
+        weights, ranges = split_ranges(state["average"])
+        load_weights(network, weights, str(path))
+        return cls(config, table, network.eval(), ranges, state)
