@@ -123,7 +123,7 @@ def test_messages_before_a_damaged_part_are_read(tmp_path: Path) -> None:
     bag = long_bag(tmp_path / "bag", 60, compressed=True)
     recording = bag / "bag.mcap"
     data = bytearray(recording.read_bytes())
-    middle = len(data) // 3
+    middle = data.index(b"\x28\xb5\x2f\xfd", len(data) // 3)  # where a compressed chunk begins
     data[middle : middle + 200] = bytes(200)
     recording.write_bytes(data)
     found = []
