@@ -80,7 +80,7 @@ def _frame(out: Path, entries: Sequence[Mapping[str, Any]], first_stamp_ns: int 
 
 
 def _jpeg(path: Path) -> str:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
         return ""
     height, width = image.shape[:2]
