@@ -1,7 +1,7 @@
 """Node: segmentation masks and poses in; an occupancy grid of what the camera has shown of the ground out.
 
-When masks stop, the grid is still published, ageing, until all of it is unknown; the clouds are not, so that their
-consumers notice.
+When masks stop, the grid is still published, ageing, until all of it is unknown, and class_grid with it; the other
+clouds are not, so that their consumers notice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from seg_perception.ros.parameters import ParameterSet
 class GridMapperNode(PipelineNode[GridMapperParameters]):
     """Subscribed: segmentation/mask, confidence, camera_info, classes and depth of every camera; TF, or odom.
 
-    Published: occupancy_grid, obstacles, segmentation/points of every camera, ~/status, /diagnostics.
+    Published: occupancy_grid, obstacles, segmentation/points of every camera, ~/status, /diagnostics; class_grid where
+    publish_classes is true.
     """
 
     def __init__(self) -> None:

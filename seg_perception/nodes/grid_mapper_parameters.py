@@ -91,6 +91,7 @@ class GridMapperParameters(PipelineParameters, CameraParameters):
     trinary: bool = parameter(
         False, "Publish free (below 25) as 0, occupied (from 65 on) as 100 and all else as -1, instead of graded costs."
     )
+    publish_classes: bool = parameter(False, "Publish class_grid: what was seen in each known cell, for viewing.")
     reliability: str = parameter(
         "reliable",
         "Of the mask, confidence and camera_info subscriptions; reliable needs reliable publishers.",

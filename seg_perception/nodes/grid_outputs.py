@@ -18,19 +18,30 @@ from seg_perception.core.mapping import UNKNOWN, GridMapper
 from seg_perception.core.poses import CameraPose
 from seg_perception.nodes.grid_camera_parameters import camera_topic
 from seg_perception.nodes.lifecycle import PipelineNode
-from seg_perception.ros.conversions import grid_to_msg, points_to_cloud, stamp_from_ns
+from seg_perception.ros.conversions import (
+    grid_to_msg,
+    labelled_points_to_cloud,
+    points_to_cloud,
+    stamp_from_ns,
+)
 from seg_perception.ros.qos import latched, stream_output
 
 _FREE_BELOW, _OCCUPIED_FROM = 25, 65
 
 
 class GridOutputs:
-    """Publishes `occupancy_grid`, `obstacles` (both in the world frame) and `segmentation/points` of every camera."""
+    """Publishes `occupancy_grid`, `obstacles`, `class_grid` in the world frame; `segmentation/points` of every camera.
+
+    class_grid is a cloud of the known cells' centres: in RViz it lies in the world and has the classes' colours, and
+    the ids are there for others. An OccupancyGrid of ids would have its colours from RViz's fixed schemes; an Image of
+    colours would have no place in the world.
+    """
 
     def __init__(self, node: PipelineNode[Any], world_frame: str, cameras: Iterable[str]) -> None:
         self._world_frame = world_frame
         self._grid = node.advertise(OccupancyGrid, "occupancy_grid", latched())
         self._obstacles = node.advertise(PointCloud2, "obstacles", stream_output())
+        self._classes = node.advertise(PointCloud2, "class_grid", stream_output())
         self.ground = {name: GroundOutput(node, camera_topic(name, "segmentation/points")) for name in cameras}
 
     def publish_grid(self, mapper: GridMapper, stamp_ns: int, trinary: bool) -> bool:
@@ -44,6 +55,13 @@ class GridOutputs:
         """The occupied cells as points on the ground z = ground_z, m."""
         points = mapper.obstacle_points(stamp_ns / 1e9, ground_z)
         self._obstacles.publish(points_to_cloud(points, _header(stamp_ns, self._world_frame)))
+
+    def publish_classes(self, mapper: GridMapper, stamp_ns: int, ground_z: float) -> None:
+        """What was seen in the known cells, on the ground z = ground_z, m; only when someone subscribes."""
+        if self._classes.get_subscription_count():
+            centres, ids, colors = mapper.class_cells(stamp_ns / 1e9, ground_z)
+            header = _header(stamp_ns, self._world_frame)
+            self._classes.publish(labelled_points_to_cloud(centres, colors, ids, header))
 
 
 class GroundOutput:

@@ -63,8 +63,10 @@ class GridSession:
     def accept(self, values: GridMapperParameters) -> None:
         """Take over changed parameters. Raises ParameterError."""
         config = values.mapper_config()
-        if self._mapper and config != self._mapper.config:
-            self._mapper.config = config
+        if self._mapper:
+            self._mapper.keeps_classes = values.publish_classes
+            if config != self._mapper.config:
+                self._mapper.config = config
         for camera in self._cameras.values():
             camera.accept(values)
         self._held_back_timer.timer_period_ns = round(1e9 / values.publish_rate)
@@ -148,11 +150,14 @@ class GridSession:
 
     def _publish_grid(self, mapper: GridMapper, stamp_ns: int) -> None:
         self._knows_anything = self._outputs.publish_grid(mapper, stamp_ns, self._values.trinary)
+        if self._values.publish_classes:
+            self._outputs.publish_classes(mapper, stamp_ns, self._ground_z)
 
     def _mapper_for(self, table: ClassTable) -> GridMapper:
         """The mapper with the class table of a view: cameras may run different models, and change them."""
         if self._mapper is None:
             self._mapper = GridMapper(table, self._values.mapper_config())
+            self._mapper.keeps_classes = self._values.publish_classes
         self._mapper.table = table
         return self._mapper
 

@@ -148,6 +148,34 @@ def points_to_cloud(points: ArrayLike, header: Header) -> PointCloud2:
     )
 
 
+def labelled_points_to_cloud(
+    points: NDArray[np.float32], colors: NDArray[np.uint8], labels: NDArray[np.uint8], header: Header
+) -> PointCloud2:
+    """(N, 3) points, m; (N, 3) RGB; (N,) class ids → PointCloud2 of x, y, z, rgb, label, as PCL and RViz read them."""
+    # rgb is said to be a float32, but holds 0x00RRGGBB: so PCL has defined it.
+    kinds = {"x": np.float32, "y": np.float32, "z": np.float32, "rgb": np.uint32, "label": np.uint32}
+    cloud = np.zeros(len(points), list(kinds.items()))
+    cloud["x"], cloud["y"], cloud["z"] = points.T
+    red, green, blue = colors.astype(np.uint32).T
+    cloud["rgb"] = red << 16 | green << 8 | blue
+    cloud["label"] = labels
+    datatypes = {"label": PointField.UINT32}
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=datatypes.get(name, PointField.FLOAT32), count=1)
+            for i, name in enumerate(kinds)
+        ],
+        point_step=cloud.itemsize,
+        row_step=cloud.nbytes,
+        data=_packed("B", cloud),
+        is_dense=True,
+        is_bigendian=sys.byteorder == "big",
+    )
+
+
 def stamp_from_ns(nanoseconds: int) -> Time:
     """Whole nanoseconds → stamp."""
     return Time(sec=nanoseconds // _NS, nanosec=nanoseconds % _NS)

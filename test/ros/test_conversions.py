@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from builtin_interfaces.msg import Time  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField, RegionOfInterest  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from seg_perception.core.camera import Camera  # noqa: E402
@@ -336,6 +336,28 @@ def test_clouds(shape):
     assert msg.is_bigendian == (sys.byteorder == "big") and msg.is_dense == (points.size == 0)
     assert [(f.name, f.offset) for f in msg.fields] == [("x", 0), ("y", 4), ("z", 8)]
     np.testing.assert_array_equal(np.frombuffer(msg.data, np.float32).reshape(shape), points)
+
+
+@given(st.integers(0, 40), st.integers(0, 2**32))
+def test_labelled_points_are_read_by_the_usual_names(count, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(count, 3)).astype(np.float32)
+    colors, labels = rng.integers(0, 256, (count, 3), np.uint8), rng.integers(0, 256, count, np.uint8)
+    msg = conversions.labelled_points_to_cloud(points, colors, labels, HEADER)
+    assert (msg.height, msg.width, msg.point_step, msg.row_step) == (1, count, 20, 20 * count)
+    f32, u32 = PointField.FLOAT32, PointField.UINT32
+    described = [(f.name, f.offset, f.datatype, f.count) for f in msg.fields]
+    assert described == [
+        ("x", 0, f32, 1),
+        ("y", 4, f32, 1),
+        ("z", 8, f32, 1),
+        ("rgb", 12, f32, 1),
+        ("label", 16, u32, 1),
+    ]
+    words = np.frombuffer(msg.data, np.uint32).reshape(count, 5)
+    np.testing.assert_array_equal(words[:, :3].copy().view(np.float32), points)
+    np.testing.assert_array_equal(words[:, 3], colors.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
+    np.testing.assert_array_equal(words[:, 4], labels)
 
 
 @given(st.integers(0, 2**31 * 10**9 - 1))
