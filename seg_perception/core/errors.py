@@ -25,6 +25,10 @@ class EngineError(SegPerceptionError):
     """No engine can run the model on the requested device, or inference failed."""
 
 
+class DeviceLostError(EngineError):
+    """The device of an engine is lost or out of memory."""
+
+
 class TransformError(SegPerceptionError):
     """The pose of a camera at the stamp of an image is not available."""
 

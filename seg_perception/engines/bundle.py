@@ -3,6 +3,7 @@
     road_lite/
       bundle.yaml                           what `Manifest` says
       model.<variant>.onnx                  image uint8 (1, H, W, 3) → mask, confidence uint8 (1, H, W)
+      model.<variant>.pt2                   the same as a program of torch.export, see torch_program.py
       golden.png, golden.<variant>.png      an image, and the mask each variant gives for it
 
 Nothing here executes or unpickles what it reads; every file is checked against its hash before it is used.
@@ -29,7 +30,7 @@ from seg_perception.engines.manifest import Accepted, FileRef, InputSpec, Manife
 
 MANIFEST_FILE = "bundle.yaml"
 GOLDEN_IMAGE_FILE = "golden.png"
-MODEL_FILE = "model.{variant}.onnx"
+MODEL_FILE = "model.{variant}.{format}"
 GOLDEN_MASK_FILE = "golden.{variant}.png"
 DEFAULT_GOLDEN_AGREEMENT = 0.98
 
@@ -138,15 +139,20 @@ def installed_bundles() -> list[Path]:
 
 @dataclass(frozen=True)
 class NewVariant:
-    """What the exporter hands over for one precision: golden_mask (H, W) uint8 is the graph's own output."""
+    """What the exporter hands over for one precision: golden_mask (H, W) uint8 is the graph's own output.
+
+    format: of the model, onnx or pt2.
+    """
 
     name: str
     model: bytes
     golden_mask: NDArray[np.uint8]
     accepted: tuple[Accepted, ...]
+    format: str = "onnx"
 
     def __post_init__(self) -> None:
         require_plain_name(self.name, "variant name")
+        require_plain_name(self.format, "format")
 
 
 def write_bundle(
@@ -161,10 +167,12 @@ def write_bundle(
     golden_image: NDArray[np.uint8],
     variants: Sequence[NewVariant],
     golden_agreement: float = DEFAULT_GOLDEN_AGREEMENT,
+    extras: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write the folder `target` (its name is the bundle's name) at once: it is replaced whole or left as it was.
 
-    golden_image: (H, W, 3) uint8 BGR of any size. Raises BundleError.
+    golden_image: (H, W, 3) uint8 BGR of any size. extras: further files for people, content by plain name.
+    Raises BundleError.
     """
     target = Path(target).expanduser().absolute()
     require_plain_name(target.name, "bundle name")
@@ -185,6 +193,8 @@ def write_bundle(
             golden_agreement=golden_agreement,
             variants={variant.name: _write_variant(fresh, variant) for variant in variants},
         )
+        for name, content in (extras or {}).items():
+            _write(fresh / require_plain_name(name, "file name"), content)
         _write(fresh / MANIFEST_FILE, _yaml(manifest))
         _verify(fresh)
         _swap(fresh, target, Path(scratch) / "old")
@@ -201,7 +211,7 @@ def _model_folders() -> list[Path]:
 def _write_variant(folder: Path, variant: NewVariant) -> Variant:
     return Variant(
         variant.name,
-        _write(folder / MODEL_FILE.format(variant=variant.name), variant.model),
+        _write(folder / MODEL_FILE.format(variant=variant.name, format=variant.format), variant.model),
         _write(folder / GOLDEN_MASK_FILE.format(variant=variant.name), _png(variant.golden_mask)),
         variant.accepted,
     )

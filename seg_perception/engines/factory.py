@@ -5,21 +5,38 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from seg_perception.core.classes import UNLABELLED
-from seg_perception.core.errors import BundleError, EngineError
+from seg_perception.core.errors import BundleError, DeviceLostError, EngineError
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import Bundle
+from seg_perception.engines.fallback import FallbackEngine
 from seg_perception.engines.manifest import Accepted, Variant
 
 _DEVICE = re.compile(r"(cpu)|cuda(?::(\d+))?")
-_CPU_PROVIDERS = ("openvino", "cpu")
-_CUDA_PROVIDERS = ("tensorrt", "cuda")
+_PROVIDERS = {"cpu": ("openvino", "cpu", "torch-cpu"), "cuda": ("tensorrt", "cuda", "torch-cuda")}
+_PACKAGES = {"onnxruntime": "onnxruntime-openvino or onnxruntime", "torch": "torch"}
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Device:
+    """A device as the user names it; kind: cpu or cuda."""
+
+    name: str
+    kind: str
+    index: int
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        return _PROVIDERS[self.kind]
 
 
 def load_engine(bundle: Bundle | Path | str, device: str = "cpu", precision: str = "auto", threads: int = 2) -> Engine:
@@ -28,73 +45,73 @@ def load_engine(bundle: Bundle | Path | str, device: str = "cpu", precision: str
     device: cpu | cuda | cuda:N. precision: a variant of the bundle, or auto for all of them. threads: of a CPU engine.
     Of the runtimes on which the bundle passed its gate, the fastest by the exporter's measurements is taken; one that
     cannot start here is logged and the next one tried. No engine is returned that does not reproduce its golden mask.
+    When a GPU is lost or out of memory, the engine goes on with the fastest variant on the CPU, and says so.
     """
-    providers, device_index = _parse_device(device)
+    chosen = _parse_device(device)
     if threads < 1:
         raise EngineError(f"threads is {threads}; give at least 1")
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    candidates = _candidates(bundle, providers, precision, device)
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    if chosen.kind == "cpu":
+        return _load(opened, chosen, precision, threads)
+    return FallbackEngine(
+        lambda: _load(opened, chosen, precision, threads), lambda: _load(opened, _parse_device("cpu"), "auto", threads)
+    )
+
+
+def _load(bundle: Bundle, device: _Device, precision: str, threads: int) -> Engine:
+    candidates = _candidates(bundle, device, precision)
     failures: list[EngineError] = []
     for variant, accepted in candidates:
         try:
-            return _start(bundle, variant, accepted, device_index, threads)
+            if accepted.runtime.provider in _library(accepted).installed_providers():
+                return _start(bundle, variant, accepted, device.index, threads)
         except EngineError as error:
             _log.warning("%s %s: %s", bundle.manifest.name, variant.name, error)
             failures.append(error)
-    raise EngineError(f"{bundle.root}: nothing runs on device {device!r}: {'; '.join(map(str, failures))}")
+    if not failures:
+        library = _library(candidates[0][1])
+        library.require_installed(*dict.fromkeys(a.runtime.provider for _, a in candidates if _library(a) is library))
+    lost = any(isinstance(failure, DeviceLostError) for failure in failures)
+    kind = DeviceLostError if lost else EngineError
+    raise kind(f"{bundle.root}: nothing runs on device {device.name!r}: {'; '.join(map(str, failures))}")
 
 
-def _parse_device(device: str) -> tuple[tuple[str, ...], int]:
+def _parse_device(device: str) -> _Device:
     match = _DEVICE.fullmatch(device)
     if match is None:
         raise EngineError(f"device is {device!r}; allowed are cpu, cuda, cuda:N")
-    return (_CPU_PROVIDERS, 0) if match[1] else (_CUDA_PROVIDERS, int(match[2] or 0))
+    return _Device(device, match[1] or "cuda", int(match[2] or 0))
 
 
-def _candidates(
-    bundle: Bundle, providers: tuple[str, ...], precision: str, device: str
-) -> list[tuple[Variant, Accepted]]:
-    """What the bundle was accepted on and this machine has, the fastest first."""
-    onnxruntime = _import_onnxruntime()
-    onnxruntime.require_installed(*providers)
-    fitting = _accepted(bundle, providers, precision, device)
-    installed = [pair for pair in fitting if pair[1].runtime.provider in onnxruntime.installed_providers()]
-    if not installed:
-        onnxruntime.require_installed(*dict.fromkeys(entry.runtime.provider for _, entry in fitting))
-    return sorted(installed, key=lambda pair: math.inf if pair[1].latency_ms is None else pair[1].latency_ms)
-
-
-def _accepted(
-    bundle: Bundle, providers: tuple[str, ...], precision: str, device: str
-) -> list[tuple[Variant, Accepted]]:
+def _candidates(bundle: Bundle, device: _Device, precision: str) -> Sequence[tuple[Variant, Accepted]]:
+    """What the bundle was accepted on, the fastest first; at least one."""
     if precision != "auto" and precision not in bundle.variants:
         raise EngineError(f"precision is {precision!r}; {bundle.root} has {', '.join(bundle.variants)}; or auto")
     variants = [variant for variant in bundle.variants.values() if precision in ("auto", variant.name)]
     accepted = [(variant, entry) for variant in variants for entry in variant.accepted]
-    fitting = [pair for pair in accepted if pair[1].runtime.provider in providers]
+    fitting = [pair for pair in accepted if pair[1].runtime.provider in device.providers]
     if not fitting:
         passed = ", ".join(f"{variant.name} on {entry.runtime}" for variant, entry in accepted) or "none"
         raise EngineError(
-            f"{bundle.root}: precision {precision} has passed the quality gate nowhere on device {device!r} (passed: "
-            f"{passed}); choose another device or precision, or export the bundle on a machine with that device"
+            f"{bundle.root}: precision {precision} has passed the quality gate nowhere on device {device.name!r} "
+            f"(passed: {passed}); choose another device or precision, or export it on a machine with that device"
         )
-    return fitting
+    return sorted(fitting, key=lambda pair: math.inf if pair[1].latency_ms is None else pair[1].latency_ms)
 
 
-def _import_onnxruntime() -> ModuleType:
+def _library(accepted: Accepted) -> ModuleType:
+    """The module of the engine; torch is imported only for a variant that needs it."""
+    name = "torch" if accepted.runtime.provider.startswith("torch") else "onnxruntime"
     try:
-        from seg_perception.engines import onnxruntime
+        return import_module(f"seg_perception.engines.{name}")
     except ImportError as error:
-        raise EngineError(
-            f"ONNX Runtime cannot be imported ({error}); install onnxruntime-openvino or onnxruntime"
-        ) from error
-    return onnxruntime
+        raise EngineError(f"{name} cannot be imported ({error}); install {_PACKAGES[name]}") from error
 
 
 def _start(bundle: Bundle, variant: Variant, accepted: Accepted, device_index: int, threads: int) -> Engine:
     manifest = bundle.manifest
     try:
-        engine: Engine = _import_onnxruntime().OnnxRuntimeEngine(
+        engine: Engine = _library(accepted).load(
             bundle.read_model(variant),
             manifest.input,
             accepted.runtime,

@@ -13,7 +13,14 @@ from seg_perception.core.errors import BundleError, ClassTableError
 from seg_perception.engines.resize import RESIZE_RULES, STRETCH
 
 SCHEMA = 1
-PRECISION_HINTS = {"openvino": ("f32", "bf16", "f16"), "tensorrt": ("f32", "f16"), "cuda": (), "cpu": ()}
+PRECISION_HINTS = {
+    "openvino": ("f32", "bf16", "f16"),
+    "tensorrt": ("f32", "f16"),
+    "cuda": (),
+    "cpu": (),
+    "torch-cpu": ("f32", "bf16"),
+    "torch-cuda": ("f32", "bf16", "f16"),
+}
 """Providers a manifest may name, and what `Runtime.precision_hint` may ask of each."""
 CHANNEL_ORDERS = ("bgr", "rgb")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -41,7 +48,10 @@ class FileRef:
 
 @dataclass(frozen=True)
 class Runtime:
-    """An execution provider of ONNX Runtime (openvino | tensorrt | cuda | cpu) and the precision it may compute in.
+    """What runs a variant, and the precision it may compute in.
+
+    provider: an execution provider of ONNX Runtime (openvino | tensorrt | cuda | cpu), which reads .onnx, or torch on
+    a device (torch-cpu | torch-cuda), which reads .pt2.
 
     A provider follows the hint where the processor can, else it computes in f32; None where it takes no hint.
     """

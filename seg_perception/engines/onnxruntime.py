@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from seg_perception.core.classes import UNLABELLED
-from seg_perception.core.errors import BundleError, EngineError, ImageError
-from seg_perception.engines.base import Segmentation
+from seg_perception.core.errors import BundleError, DeviceLostError, EngineError
+from seg_perception.engines.base import GraphEngine
 from seg_perception.engines.manifest import InputSpec, Runtime
-from seg_perception.engines.resize import Resize
 
 _PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
@@ -48,7 +45,7 @@ def require_installed(*providers: str) -> None:
         )
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(GraphEngine):
     """A graph by the bundle's contract, on one execution provider."""
 
     def __init__(
@@ -63,50 +60,20 @@ class OnnxRuntimeEngine:
     ) -> None:
         """Raises EngineError if the runtime is not what really runs, BundleError if the graph breaks the contract."""
         require_installed(runtime.provider)
-        self._swap_channels = spec.channel_order == "rgb"
-        self._resize = Resize(spec.width, spec.height, spec.resize)
         self._session = _create_session(model, runtime, device_index, threads)
         _check_interface(self._session, spec)
-        on_cpu = runtime.provider in ("openvino", "cpu")
-        share = f"{threads} thread{'s' if threads > 1 else ''}" if on_cpu else f"GPU {device_index}"
-        self._description = f"{label}, {runtime}, {share}"
+        self._on_cpu = runtime.provider in ("openvino", "cpu")
+        share = f"{threads} thread{'s' if threads > 1 else ''}" if self._on_cpu else f"GPU {device_index}"
+        super().__init__(spec, f"{label}, {runtime}, {share}")
 
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(width, height) of the network's input and of the masks, pixels."""
-        return self._resize.width, self._resize.height
-
-    @property
-    def resize(self) -> Resize:
-        """How images become the input; takes cameras to the mask's size, and masks back to the image's."""
-        return self._resize
-
-    @property
-    def description(self) -> str:
-        """What really runs: model, provider and its precision hint, threads or GPU."""
-        return self._description
-
-    def infer(self, image_bgr: NDArray[np.uint8]) -> Segmentation:
-        """(H, W, 3) uint8 BGR of any size → segmentation at `input_size`. Raises ImageError, EngineError.
-
-        Outside a letterboxed image the mask is 255 and the confidence 0.
-        """
-        if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or not image_bgr.size:
-            raise ImageError(
-                f"image is {image_bgr.dtype} {image_bgr.shape}; give a non-empty uint8 (H, W, 3) BGR image"
-            )
-        pixels = self._resize.apply(image_bgr)
-        if self._swap_channels:
-            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    def _run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         try:
             mask, confidence = self._session.run(("mask", "confidence"), {"image": pixels[np.newaxis]})
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
-            raise EngineError(f"{self._description}: inference failed ({_one_line(error)})") from error
-        height, width = image_bgr.shape[:2]
-        return Segmentation(
-            self._resize.blank_outside(mask[0], UNLABELLED, width, height),
-            self._resize.blank_outside(confidence[0], 0, width, height),
-        )
+            # The image has the right shape and type, so what fails on a GPU is the GPU.
+            kind = EngineError if self._on_cpu else DeviceLostError
+            raise kind(f"{self.description}: inference failed ({_one_line(error)})") from error
+        return mask[0], confidence[0]
 
 
 def _create_session(model: bytes, runtime: Runtime, device_index: int, threads: int) -> ort.InferenceSession:
@@ -171,3 +138,7 @@ def _check_interface(session: ort.InferenceSession, spec: InputSpec) -> None:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"  # ONNX Runtime gives the reason last.
+
+
+load = OnnxRuntimeEngine
+"""What every engine's module offers under this name."""
