@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 from types import FrameType
 
+from seg_perception.nodes.signals import on_signals
+
 
 def enter(node: str) -> int:
     """Import the node's module and run its main; returns the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    on_signals(_leave)
     code: int = import_module(f"seg_perception.nodes.{node}").main()
     return code
 

@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import rclpy
@@ -18,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, Transition
 from rclpy.qos import QoSProfile
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.nodes.signals import on_signals
 from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
 from seg_perception.ros.parameters import ParameterSet, parameter
 
@@ -171,7 +171,7 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
     """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made."""
     # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
     stop = threading.Event()
-    _on_signals(lambda *_: stop.set())
+    on_signals(lambda *_: stop.set())
     rclpy.init(args=args)
     node = None
     try:
@@ -193,13 +193,8 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-        _on_signals(signal.SIG_IGN)  # a second Ctrl-C must not kill the interpreter while it ends
+        on_signals(signal.SIG_IGN)  # a second Ctrl-C must not kill the interpreter while it ends
     return 0
-
-
-def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
 
 
 def _outcome(success: bool) -> TransitionCallbackReturn:

@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.nodes.signals import on_signals
 
 N = TypeVar("N", bound=Node)
 
@@ -29,7 +30,7 @@ def run_plain(make_node: Callable[[], N], work: Callable[[N], object], args: Seq
         if node is None:
             raise KeyboardInterrupt
 
-    _on_signals(interrupt)  # before init, whose own handlers call it
+    on_signals(interrupt)  # before init, whose own handlers call it
     rclpy.init(args=args)
     try:
         node = make_node()
@@ -44,13 +45,8 @@ def run_plain(make_node: Callable[[], N], work: Callable[[N], object], args: Seq
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
             raise
     finally:
-        _on_signals(signal.SIG_IGN)  # a second Ctrl-C must not leave anything half closed
+        on_signals(signal.SIG_IGN)  # a second Ctrl-C must not leave anything half closed
         if node:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
