@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.engines.base import Engine
-from seg_perception.training.config import TrainingConfig
+from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source, spread
 from seg_perception.training.export_variants import Tried
 
@@ -26,14 +25,19 @@ MAX_PICTURE_WIDTH = 1280
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card tells. provenance, scores: as in the manifest."""
+    """What the card tells.
+
+    summary, data: sentences. class_iou: by variant (the first is the float reference), source and class.
+    """
 
     name: str
     version: str
-    config: TrainingConfig
+    summary: str
+    data: str
+    licence: str
+    limits: ExportConfig
     table: ClassTable
-    provenance: Mapping[str, Any]
-    scores: Mapping[str, float]
+    class_iou: Mapping[str, Mapping[str, Mapping[str, float]]]
     variants: Sequence[Tried]
 
 
@@ -41,12 +45,11 @@ def write_card(facts: CardFacts, examples: Source, engine: Engine) -> dict[str, 
     """The card and its pictures, by file name: images of `examples` beside what `engine` makes of them."""
     images = [image for image, _ in islice(spread(examples.samples, PICTURES), PICTURES)]
     pictures = {f"card_{n}.jpg": _picture(image, engine, facts.table) for n, image in enumerate(images, 1)}
-    export = facts.config.export
     text = "\n\n".join(
         [
             f"# {facts.name} {facts.version}",
-            _summary(facts),
-            f"## Data and licence\n\n{facts.provenance['data']}\n\nLicence of the weights: {export.licence}",
+            facts.summary,
+            f"## Data and licence\n\n{facts.data}\n\nLicence of the weights: {facts.licence}",
             f"## Scores per class\n\nIoU on held-out images, in per cent.\n\n{_classes(facts)}",
             f"## The gate\n\n{_gate(facts)}",
             f"## Confidence\n\n{_confidence(facts)}",
@@ -57,20 +60,9 @@ def write_card(facts: CardFacts, examples: Source, engine: Engine) -> dict[str, 
     return {CARD_FILE: (text + "\n").encode(), **pictures}
 
 
-def _summary(facts: CardFacts) -> str:
-    model = facts.config.model
-    width, height = facts.config.input_size
-    scores = ", ".join(f"{100 * value:.1f} on {name.removeprefix('miou ')}" for name, value in facts.scores.items())
-    return (
-        f"Semantic segmentation of {width}x{height} images into {len(facts.table.classes)} classes: "
-        f"{model.architecture} with encoder {model.encoder}. mIoU of the float model, in per cent: {scores}. "
-        f"Trained {facts.provenance['steps']} steps, {facts.provenance['training_minutes']} minutes."
-    )
-
-
 def _classes(facts: CardFacts) -> str:
     """Rows: classes; columns: variant and source."""
-    scores = facts.provenance["class_iou"]
+    scores = facts.class_iou
     columns = [(variant, source) for variant, by_source in scores.items() for source in by_source]
     rows = [
         [
@@ -84,7 +76,7 @@ def _classes(facts: CardFacts) -> str:
 
 
 def _gate(facts: CardFacts) -> str:
-    limits = facts.config.export
+    limits = facts.limits
     verdicts = [verdict for variant in facts.variants for verdict in variant.verdicts]
     names = list(verdicts[0].scores)
     rows = [
@@ -109,10 +101,10 @@ def _gate(facts: CardFacts) -> str:
 
 
 def _confidence(facts: CardFacts) -> str:
-    rows = [
-        [v.name, f"{v.confidence.temperature:.3f}", f"{v.confidence.ece_before:.4f}", f"{v.confidence.ece_after:.4f}"]
-        for v in facts.variants
-    ]
+    fitted = [(v.name, v.confidence) for v in facts.variants if v.confidence]
+    if not fitted:
+        return "As the network states it: there were no labels to fit it to."
+    rows = [[name, f"{c.temperature:.3f}", f"{c.ece_before:.4f}", f"{c.ece_after:.4f}"] for name, c in fitted]
     return (
         "One temperature per variant, fitted to the held-out pixels; expected calibration error on the same, without "
         "and with it.\n\n" + _table(["variant", "temperature", "uncalibrated", "calibrated"], rows)
@@ -120,7 +112,7 @@ def _confidence(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
-    scores = facts.provenance["class_iou"]["reference"]
+    scores = next(iter(facts.class_iou.values()), {})
     weak = [
         f"{name} ({100 * value:.0f} on {source})"
         for source, classes in scores.items()

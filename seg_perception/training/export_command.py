@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seg_perception.core.errors import ExportError
 from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
+from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.deploy import Deployed
@@ -24,7 +25,7 @@ from seg_perception.training.data import SIMULATION, Source, load_sources, sprea
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, write_format
-from seg_perception.training.export_variants import Trial, Tried, engine_of, provenance_of
+from seg_perception.training.export_variants import Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
 from seg_perception.training.trained import Trained
 
@@ -69,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     print("measure the float reference")
-    reference = measure(engine_of(graph, spec, Runtime("cpu"), config), held_out, len(table.classes))
+    threads = config.schedule.threads
+    reference = measure(OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=threads), held_out, len(table.classes))
     golden = _golden(held_out)
-    trial = Trial(config, table, spec, held_out, golden.samples[0][0], graph, reference)
+    trial = Trial(config.export, threads, table, spec, held_out, golden.samples[0][0], graph, reference)
     variants = trial.all(_calibration_images(trained, args.calibration), trained.ranges, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
@@ -81,7 +83,19 @@ def run(args: argparse.Namespace) -> int:
         )
     provenance = _provenance(trained, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
-    facts = CardFacts(args.out.name, args.version, config, table, provenance, scores, variants)
+    best = accepted[0]
+    engine = OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime, threads=threads)
+    facts = CardFacts(
+        name=args.out.name,
+        version=args.version,
+        summary=_summary(config, provenance, scores),
+        data=config.export.data,
+        licence=config.export.licence,
+        limits=config.export,
+        table=table,
+        class_iou=provenance["class_iou"],
+        variants=variants,
+    )
     bundle = write_bundle(
         args.out,
         version=args.version,
@@ -92,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         input_spec=spec,
         golden_image=trial.golden,
         variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted) for v in accepted],
-        extras=write_card(facts, golden, engine_of(accepted[0].model, spec, accepted[0].accepted[0].runtime, config)),
+        extras=write_card(facts, golden, engine),
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0
@@ -144,3 +158,13 @@ def _provenance(trained: Trained, reference: Measured, variants: Sequence[Tried]
         "class_iou": {"reference": reference.class_iou(trained.table), **by_variant},
         "config": document,
     }
+
+
+def _summary(config: TrainingConfig, provenance: Mapping[str, Any], scores: Mapping[str, float]) -> str:
+    width, height = config.input_size
+    shown = ", ".join(f"{100 * value:.1f} on {name.removeprefix('miou ')}" for name, value in scores.items())
+    return (
+        f"Semantic segmentation of {width}x{height} images: {config.model.architecture} with encoder "
+        f"{config.model.encoder}. mIoU of the float model, in per cent: {shown}. "
+        f"Trained {provenance['steps']} steps, {provenance['training_minutes']} minutes."
+    )

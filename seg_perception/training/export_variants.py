@@ -15,7 +15,7 @@ from seg_perception.engines.base import Engine
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
 from seg_perception.training.calibration import Calibration, calibrate
-from seg_perception.training.config import TrainingConfig
+from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source
 from seg_perception.training.export import halve_weights
 from seg_perception.training.gate import Measured, Verdict, judge, latencies_ms, measure, table_of
@@ -52,7 +52,7 @@ class Tried:
     accepted: tuple[Accepted, ...]
     verdicts: tuple[Verdict, ...]
     class_iou: Mapping[str, Mapping[str, float]]
-    confidence: Calibration
+    confidence: Calibration | None
     overruled: Mapping[str, tuple[str, ...]]
     float_layers: tuple[str, ...] = ()
 
@@ -62,34 +62,36 @@ class Trial:
     """What stays the same for all variants of a model.
 
     graph: the float graph. golden: (H, W, 3) uint8. reference: what the float graph does on the provider `cpu`.
+    calibrated: whether the confidence is fitted to the held-out labels; False: it stays as it is in the graph.
     """
 
-    config: TrainingConfig
+    limits: ExportConfig
+    threads: int
     table: ClassTable
     spec: InputSpec
     held_out: Sequence[Source]
     golden: NDArray[np.uint8]
     graph: bytes
     reference: Measured
+    calibrated: bool = True
 
     def all(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> list[Tried]:
         """Float, int8 and, where it does something, dynamically quantized; the gate's tables are printed.
 
-        images: for the ranges of activations. accept: keep a variant that no runtime runs within the limits.
+        images: for the ranges of activations; without any there is no int8. accept: keep a variant that no runtime runs
+        within the limits.
         """
-        return [
-            self._attempt(FLOAT, halve_weights(self.graph), accept=accept),
-            self._static(images, learned, accept),
-            *self._dynamic(accept),
-        ]
+        variants = [self._attempt(FLOAT, halve_weights(self.graph), accept=accept)]
+        if images:
+            variants.append(self._static(images, learned, accept))
+        return [*variants, *self._dynamic(accept)]
 
     def _static(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> Tried:
         """The int8 variant with the fewest layers left in float that passes the gate somewhere; else the last one."""
-        export = self.config.export
-        print(f"quantize to int8: ranges by {export.calibration} on {len(images)} images, {len(learned)} learned")
-        quantizer = Quantizer(self.graph, images, export.calibration, learned)
+        print(f"quantize to int8: ranges by {self.limits.calibration} on {len(images)} images, {len(learned)} learned")
+        quantizer = Quantizer(self.graph, images, self.limits.calibration, learned)
         ranked: list[Sensitivity] = []
-        limit = min(export.max_float_layers, len(quantizer.layers) - 1)
+        limit = min(self.limits.max_float_layers, len(quantizer.layers) - 1)
         for count in _counts(limit):
             kept = tuple(entry.layer for entry in ranked[:count])
             if kept:
@@ -112,8 +114,10 @@ class Trial:
 
     def _attempt(self, name: str, model: bytes, float_layers: tuple[str, ...] = (), *, accept: bool) -> Tried:
         """Calibrate the confidence, measure on every runtime here and print the gate's table."""
-        confidence = calibrate(GraphLogits(model, self.config.schedule.threads), self.held_out)
-        model = set_temperature(model, confidence.temperature)
+        confidence = None
+        if self.calibrated:
+            confidence = calibrate(GraphLogits(model, self.threads), self.held_out)
+            model = set_temperature(model, confidence.temperature)
         engines = self._engines(name, model)
         measured = {r: measure(engine, self.held_out, len(self.table.classes)) for r, engine in engines.items()}
         verdicts = {r: self._judge(f"{name} on {r}", m) for r, m in measured.items()}
@@ -139,18 +143,13 @@ class Trial:
         for runtime in RUNTIMES:
             if runtime.provider in installed_providers():
                 try:
-                    engines[runtime] = engine_of(model, self.spec, runtime, self.config)
+                    engines[runtime] = OnnxRuntimeEngine(model, self.spec, runtime, threads=self.threads)
                 except EngineError as error:
                     print(f"{name} on {runtime}: REFUSED: {error}")
         return engines
 
     def _judge(self, name: str, candidate: Measured) -> Verdict:
-        return judge(name, candidate, self.reference, self.held_out, self.table, self.config.export)
-
-
-def engine_of(model: bytes, spec: InputSpec, runtime: Runtime, config: TrainingConfig) -> Engine:
-    """A graph on a runtime, as the nodes run it."""
-    return OnnxRuntimeEngine(model, spec, runtime, threads=config.schedule.threads)
+        return judge(name, candidate, self.reference, self.held_out, self.table, self.limits)
 
 
 def provenance_of(variants: Sequence[Tried]) -> dict[str, Any]:
@@ -163,6 +162,7 @@ def provenance_of(variants: Sequence[Tried]) -> dict[str, Any]:
                 "expected_calibration_error_uncalibrated": round(v.confidence.ece_before, 4),
             }
             for v in variants
+            if v.confidence
         },
         "layers_kept_in_float": {v.name: list(v.float_layers) for v in variants if v.name == INT8},
     }
