@@ -125,7 +125,7 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
 def _pictures(folder: Path, first: int) -> Iterator[dict[str, Any]]:
     """Entries of one bag; first: the index of its first frame among all."""
     for entry in json.loads((folder / PICTURES_FILE).read_text(encoding="utf-8")):
-        yield {**entry, "index": first + entry["index"], "file": str(folder / PICTURES_FOLDER / entry["file"])}
+        yield {**entry, "index": first + entry["index"], "file": str(folder / entry["file"])}
 
 
 def _kept_pictures(out: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -134,8 +134,8 @@ def _kept_pictures(out: Path, entries: list[dict[str, Any]]) -> list[dict[str, A
     (out / PICTURES_FOLDER).mkdir()
     kept = []
     for entry in worst_of(entries):
-        name = f"{entry['kind']}_{entry['index']:06d}.png"
-        shutil.copyfile(entry["file"], out / PICTURES_FOLDER / name)
+        name = f"{PICTURES_FOLDER}/{entry['kind']}_{entry['index']:06d}_{entry['view']}.png"
+        shutil.copyfile(entry["file"], out / name)
         kept.append({**entry, "file": name})
     return kept
 

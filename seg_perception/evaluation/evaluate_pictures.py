@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ PICTURES_FILE, PICTURES_FOLDER = "pictures.json", "pictures"
 LOWEST_MIOU, MOST_FALSE_FREE, SNAPSHOT = "lowest_miou", "most_false_free", "snapshot"
 KEPT = 6
 
-_RANKED = {LOWEST_MIOU: 1.0, MOST_FALSE_FREE: -1.0}
-_ORDER = (*_RANKED, SNAPSHOT)
 
 _ROBOT_BGR = (51, 41, 31)
 _RIGHT_BGR, _WRONG_BGR, _UNLABELLED_BGR = (126, 160, 110), (60, 40, 200), (70, 70, 70)
@@ -30,7 +28,6 @@ _AROUND = (20.0, 4.0, 15.0)
 """Ahead, behind and to the sides of the robot, m; less where the grid is smaller."""
 _ROBOT = ((1.3, 0.0), (-1.3, 0.9), (-1.3, -0.9))
 _GRID_HEIGHT = 480
-_GAP = 8
 
 
 @dataclass(frozen=True, order=True)
@@ -41,13 +38,14 @@ class _Kept:
     index: int
     stamp_ns: int
     value: float | None
-    file: str
+    files: tuple[tuple[str, str], ...]
+    """View and file of each picture."""
 
 
 class WorstFrames:
     """Keeps pictures of the frames with the lowest mIoU, of those with most false-free cells, and some snapshots.
 
-    folder: where pictures.json and pictures/ go; the files in the one are relative to the other.
+    folder: where pictures.json and pictures/ go; the files that the one names are relative to it.
     snapshots: indices of the frames to show, however good they are.
     """
 
@@ -73,9 +71,10 @@ class WorstFrames:
     def close(self) -> None:
         """Write pictures.json: worst first, snapshots in order."""
         entries = [
-            {"file": k.file, "kind": kind, "index": k.index, "stamp_ns": k.stamp_ns, "value": k.value}
+            {"file": file, "view": view, "kind": kind, "index": k.index, "stamp_ns": k.stamp_ns, "value": k.value}
             for kind, kept in self._kept.items()
             for k in kept
+            for view, file in k.files
         ]
         write_whole(self._folder / PICTURES_FILE, json.dumps(entries, indent=1) + "\n")
 
@@ -83,25 +82,30 @@ class WorstFrames:
         kept = self._kept[kind]
         if len(kept) >= KEPT and badness >= kept[-1].badness:
             return
-        name = f"{kind}_{frame.index:06d}.png"
-        cv2.imwrite(str(self._folder / PICTURES_FOLDER / name), self._picture(frame))
-        kept.append(_Kept(badness, frame.index, frame.stamp_ns, value, name))
+        files = tuple((view, self._write(kind, frame, view, picture)) for view, picture in self._views(frame))
+        kept.append(_Kept(badness, frame.index, frame.stamp_ns, value, files))
         kept.sort()
         for gone in kept[KEPT:]:
-            (self._folder / PICTURES_FOLDER / gone.file).unlink(missing_ok=True)
+            for _, file in gone.files:
+                (self._folder / file).unlink(missing_ok=True)
         del kept[KEPT:]
 
-    def _picture(self, frame: Frame) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 BGR: image and overlay, and below them what is wrong and the grid, as far as known."""
+    def _write(self, kind: str, frame: Frame, view: str, picture: NDArray[np.uint8]) -> str:
+        name = f"{PICTURES_FOLDER}/{kind}_{frame.index:06d}_{view}.png"
+        cv2.imwrite(str(self._folder / name), picture)
+        return name
+
+    def _views(self, frame: Frame) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Name → (H, W, 3) uint8 BGR."""
         assert frame.picture is not None and frame.segmentation is not None
         mask, size = frame.segmentation.mask, _shown_size(frame)
-        tiles = [_resized(frame.picture, size), _resized(self._table.overlay(frame.picture, mask), size)]
+        yield "camera", _resized(frame.picture, size)
+        yield "overlay", _resized(self._table.overlay(frame.picture, mask), size)
         if frame.labels is not None:
             labels = np.asarray(cv2.resize(frame.labels, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
-            tiles.append(_resized(_difference(mask, labels), size))
+            yield "difference", _resized(_difference(mask, labels), size)
         if frame.grid and frame.pose:
-            tiles += [_fitted(rgb, size) for rgb in _grid_views(frame)]
-        return _tiled(tiles)
+            yield from _grid_views(frame)
 
 
 def snapshot_indices(count: int) -> list[int]:
@@ -111,11 +115,19 @@ def snapshot_indices(count: int) -> list[int]:
 
 def worst_of(entries: Collection[dict[str, Any]]) -> list[dict[str, Any]]:
     """The entries worth showing among those of several evaluations."""
-    by_kind = {kind: [entry for entry in entries if entry["kind"] == kind] for kind in _ORDER}
-    chosen = [sorted(by_kind[kind], key=lambda entry: sign * entry["value"])[:KEPT] for kind, sign in _RANKED.items()]
-    snapshots = by_kind[SNAPSHOT]
-    chosen.append([snapshots[index] for index in snapshot_indices(len(snapshots))])
-    return [entry for group in chosen for entry in group]
+    chosen = []
+    for kind in (LOWEST_MIOU, MOST_FALSE_FREE, SNAPSHOT):
+        frames: dict[int, list[dict[str, Any]]] = {}
+        for entry in entries:
+            if entry["kind"] == kind:
+                frames.setdefault(entry["index"], []).append(entry)
+        if kind == SNAPSHOT:
+            ranked = [list(frames)[position] for position in snapshot_indices(len(frames))]
+        else:
+            sign = 1.0 if kind == LOWEST_MIOU else -1.0
+            ranked = sorted(frames, key=lambda index: sign * frames[index][0]["value"])[:KEPT]  # noqa: B023
+        chosen += [entry for index in ranked for entry in frames[index]]
+    return chosen
 
 
 def _shown_size(frame: Frame) -> tuple[int, int]:
@@ -140,39 +152,18 @@ def _difference(mask: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[n
     return picture
 
 
-def _grid_views(frame: Frame) -> list[NDArray[np.uint8]]:
+def _grid_views(frame: Frame) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """The grid around the robot, its nose up, and the truth, where there is any; (H, W, 3) uint8 BGR each."""
     assert frame.grid and frame.pose
     spec, cells = frame.grid
     reach = min(1.0, spec.width * spec.resolution / 60.0)
     view = GridView(*(part * reach for part in _AROUND), pixels_per_m=_GRID_HEIGHT / (_AROUND[0] + _AROUND[1]) / reach)
     base = frame.pose.world_from_base
-    views = [occupancy_rgb(view.sample(spec, cells, base, -1))]
+    pictures = {"grid": occupancy_rgb(view.sample(spec, cells, base, -1))}
     if frame.truth:
         occupied, free, visible = (view.sample(spec, plane, base, False) for plane in frame.truth)
-        views.append(truth_rgb(occupied, free, visible))
+        pictures["truth"] = truth_rgb(occupied, free, visible)
     robot = np.rint([view.pixel(*(reach * np.array(point))) for point in _ROBOT]).astype(np.int32)
-    for rgb in views:
+    for name, rgb in pictures.items():
         cv2.fillPoly(rgb, [robot], _ROBOT_BGR[::-1], cv2.LINE_AA)
-    return [np.ascontiguousarray(rgb[..., ::-1]) for rgb in views]
-
-
-def _fitted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """In the middle of a white tile."""
-    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
-    width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    tile = np.full((size[1], size[0], 3), 255, np.uint8)
-    x, y = (size[0] - width) // 2, (size[1] - height) // 2
-    tile[y : y + height, x : x + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return tile
-
-
-def _tiled(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Two side by side, row by row, with white gaps."""
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // 2)
-    canvas = np.full((rows * (height + _GAP) - _GAP, 2 * width + _GAP, 3), 255, np.uint8)
-    for index, tile in enumerate(tiles):
-        y, x = (index // 2) * (height + _GAP), (index % 2) * (width + _GAP)
-        canvas[y : y + height, x : x + width] = tile
-    return canvas
+        yield name, np.ascontiguousarray(rgb[..., ::-1])

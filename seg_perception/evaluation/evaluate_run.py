@@ -26,7 +26,7 @@ from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
-from seg_perception.evaluation.overlap import in_thread
+from seg_perception.evaluation.overlap import Stages
 from seg_perception.evaluation.whole_file import write_whole
 
 
@@ -75,11 +75,11 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     replay = GridReplay(robot, bundle.table, engine.resize, source.kinds, truth)
     pictures = WorstFrames(out, bundle.table, snapshot_indices(source.count))
     output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
-    images = in_thread(decode_images(in_thread(iter(source))))
-    frames = in_thread(replay(in_thread(segment_images(images, engine, EarlierMasks(out)))))
     try:
-        with (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines:
-            for frame in _settled(_written(frames, output, on_frames), pictures):
+        with Stages() as stages, (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines:
+            images = stages.run(decode_images(stages.run(source)))
+            masks = stages.run(segment_images(images, engine, EarlierMasks(out)))
+            for frame in _settled(_written(stages.run(replay(masks)), output, on_frames), pictures):
                 lines.write(json.dumps(frame.record()) + "\n")
     finally:
         output.close()

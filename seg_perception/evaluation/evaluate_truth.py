@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_perception.core.classes import ClassTable
+from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import SegPerceptionError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import image_to_mask, stamp_to_ns
@@ -163,12 +163,9 @@ class Truth:
             frame.problems[NO_LABEL] = ""
             return
         height, width = frame.labels.shape
-        mask = frame.segmentation.mask
+        mask = self._resize.restore(frame.segmentation.mask, UNLABELLED, *frame.size)
         if frame.size != (width, height):  # labels of another size than the image: compared at theirs
-            mask = self._resize.restore(mask, *frame.size)
             mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-        else:
-            mask = self._resize.restore(mask, width, height)
         frame.confusion = confusion(mask, frame.labels, self._n_classes)
 
 
