@@ -20,6 +20,7 @@ COMMANDS = {
     "prune": ("seg_perception.training.prune_command", "take channels out of a trained model, then fine-tune it"),
     "qat": ("seg_perception.training.qat_command", "fine-tune a trained model so that int8 costs it less"),
     "export": ("seg_perception.training.export_command", "export a training as a bundle, int8 where it passes"),
+    "import": ("seg_perception.training.import_command", "make a bundle of a network that was trained elsewhere"),
 }
 """Name → (module with `add_arguments(parser)` and `run(args) -> exit code`, one line of help)."""
 
