@@ -104,6 +104,8 @@ class Segmenter(PipelineNode[SegmenterParameters]):
     def findings(self) -> Iterator[Finding]:
         assert self._running
         yield from super().findings()
+        if self._loaded and self._loaded.engine.degraded:
+            yield Finding(Level.WARN, self._loaded.engine.degraded)
         image = self._running.images.finding(self.values.timeout)
         # Without images there is nothing that could use a camera_info.
         info = None if image else self._running.camera_infos.finding(self.values.timeout, Level.WARN)
