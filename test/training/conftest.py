@@ -24,3 +24,20 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def document(scenes: Path) -> dict[str, Any]:
     """A configuration to change at will."""
     return configuration(scenes)
+
+
+@pytest.fixture(scope="session")
+def training(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a short training that has learned the scenes; not to be written to."""
+    from seg_perception.core.classes import ClassTable
+    from seg_perception.training.config import TrainingConfig
+    from seg_perception.training.data import load_sources
+    from seg_perception.training.trainer import Trainer
+
+    document = configuration(scenes)
+    document["schedule"].update(steps=60, validate_every=60)
+    config, table = TrainingConfig.from_dict(document), ClassTable.from_dicts(CLASSES)
+    folder = tmp_path_factory.mktemp("training")
+    sources = (load_sources(config, part, table) for part in (config.train, config.validation))
+    Trainer(config, table, *sources, folder).fit()
+    return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,9 @@ import yaml
 torch = pytest.importorskip("torch", reason="export needs torch: pip install -r requirements/train.txt")
 pytest.importorskip("onnxruntime", reason="export needs ONNX Runtime: pip install -r requirements/runtime.txt")
 
-from box_scenes import CLASSES, HEIGHT, WIDTH, configuration
+from box_scenes import HEIGHT, WIDTH
 
-from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ExportError, TrainingError
-from seg_perception.core.metrics import confusion
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.engines.manifest import InputSpec, Runtime
@@ -27,59 +25,86 @@ from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import export_command
-from seg_perception.training.calibration import calibrate
-from seg_perception.training.config import ExportConfig, TrainingConfig
-from seg_perception.training.data import Source, load_sources
 from seg_perception.training.export import export_onnx, halve_weights, verify
-from seg_perception.training.gate import Measured, judge
-from seg_perception.training.trainer import Trainer
+from seg_perception.training.logits import set_temperature
 
-TABLE = ClassTable.from_dicts(CLASSES)
 SPEC = InputSpec(WIDTH, HEIGHT)
 
 
-def _export(training: Path, out: Path, config: Path | None = None) -> int:
+def _export(training: Path, out: Path, config: Path | None = None, *more: str) -> int:
     parser = argparse.ArgumentParser()
     export_command.add_arguments(parser)
-    extra = ["--config", str(config)] if config else []
+    extra = [*(["--config", str(config)] if config else []), *more]
     return export_command.run(parser.parse_args(["--training", str(training), "--out", str(out), *extra]))
 
 
 @pytest.fixture(scope="module")
-def training(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a short training; not to be written to."""
-    document = configuration(scenes)
-    document["schedule"].update(steps=60, validate_every=60)
-    config = TrainingConfig.from_dict(document)
-    folder = tmp_path_factory.mktemp("training")
-    sources = (load_sources(config, part, TABLE) for part in (config.train, config.validation))
-    Trainer(config, TABLE, *sources, folder).fit()
-    return folder
+def exported(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Not to be written to."""
+    out = tmp_path_factory.mktemp("exported") / "boxes"
+    assert _export(training, out) == 0
+    return Bundle.load(out)
 
 
-def test_training_becomes_a_bundle_that_drives(training: Path, scenes: Path, tmp_path: Path) -> None:
-    assert _export(training, tmp_path / "boxes") == 0
-    bundle = Bundle.load(tmp_path / "boxes")
-    assert set(bundle.variants) == {"fp32", "int8"}
-    assert bundle.manifest.licence == "CC0-1.0"
-    assert bundle.manifest.provenance["class_iou"]["int8"]
-    for precision in bundle.variants:
-        engine = load_engine(bundle, precision=precision)
+def test_training_becomes_a_bundle_that_drives(exported: Bundle, scenes: Path) -> None:
+    assert set(exported.variants) == {"fp32", "int8"}
+    assert exported.manifest.licence == "CC0-1.0"
+    assert exported.manifest.provenance["class_iou"]["int8"]
+    for precision in exported.variants:
+        engine = load_engine(exported, precision=precision)
         image, labels = _scene(scenes)
         mask = engine.infer(image).mask
         assert np.mean(mask[labels != 255] == labels[labels != 255]) > 0.8
 
 
-def test_gate_without_mercy_writes_no_bundle(
-    training: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_confidence_is_calibrated_per_variant(exported: Bundle) -> None:
+    stated = exported.manifest.provenance["confidence"]
+    assert set(stated) == {"fp32", "int8"}
+    for name, variant in exported.variants.items():
+        assert stated[name]["expected_calibration_error"] <= stated[name]["expected_calibration_error_uncalibrated"]
+        measured = [accepted.scores["ece"] for accepted in variant.accepted]
+        assert measured == pytest.approx([stated[name]["expected_calibration_error"]] * len(measured), abs=0.01)
+
+
+def test_card_tells_scores_gate_and_licence(exported: Bundle) -> None:
+    card = (exported.root / "CARD.md").read_text()
+    assert all(word in card for word in ("CC0-1.0", "| box | obstacle |", "| int8 on cpu |", "passed"))
+    pictures = sorted(exported.root.glob("card_*.jpg"))
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert picture.name in card
+        assert picture.stat().st_size <= 100_000
+        assert cv2.imread(str(picture)).shape == (HEIGHT, 2 * WIDTH, 3)
+
+
+@pytest.fixture()
+def strict(document: dict[str, Any], tmp_path: Path) -> Path:
+    """A configuration whose limits nothing can keep."""
+    path = tmp_path / "strict.yaml"
+    document["export"] |= {"min_agreement": 1.5, "max_float_layers": 1}
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_gate_without_mercy_writes_no_bundle_and_blames_layers(
+    training: Path, strict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "strict.yaml"
-    document["export"]["min_agreement"] = 1.5
-    config.write_text(yaml.safe_dump(document))
     with pytest.raises(ExportError, match="no variant passed the gate"):
-        _export(training, tmp_path / "boxes", config)
-    assert "REFUSED: agreement" in capsys.readouterr().out
+        _export(training, tmp_path / "boxes", strict)
+    text = capsys.readouterr().out
+    assert "REFUSED: agreement" in text
+    assert "quantize again, with 1 layers in float" in text
+    assert re.search(r"dB  network\.\w+.*", text)
     assert not (tmp_path / "boxes").exists()
+
+
+def test_what_is_accepted_over_the_limits_says_so(training: Path, strict: Path, scenes: Path, tmp_path: Path) -> None:
+    calibration = scenes / "val" / "images"
+    assert _export(training, tmp_path / "boxes", strict, "--accept", "--calibration", str(calibration)) == 0
+    bundle = Bundle.load(tmp_path / "boxes")
+    overruled = bundle.manifest.provenance["accepted_over_the_limits"]
+    assert overruled["int8"]["cpu"][0].startswith("agreement")
+    assert "accepted by hand" in (bundle.root / "CARD.md").read_text()
 
 
 def test_folder_without_training_is_named(tmp_path: Path) -> None:
@@ -106,6 +131,21 @@ def images() -> list[np.ndarray]:
     return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(3)]
 
 
+@pytest.mark.parametrize(("architecture", "step"), [("unet", 1), ("deeplabv3plus", 2)])
+def test_classes_are_decided_as_finely_as_the_network_sees(architecture: str, step: int) -> None:
+    network = build(architecture, "tu-resnet18", {"channels": [16, 16, 16, 16]}, 3).eval()
+    mask, _ = Deployed(network)(torch.randint(0, 256, (1, HEIGHT, WIDTH, 3), dtype=torch.uint8))
+    assert Deployed(network).step == step
+    assert torch.equal(mask[:, ::2, ::2], mask[:, 1::2, 1::2]) == (step == 2)
+
+
+def test_another_temperature_changes_the_confidence_alone(graph: bytes, images: list[np.ndarray]) -> None:
+    models = graph, set_temperature(graph, 9.0)
+    before, after = (OnnxRuntimeEngine(model, SPEC, Runtime("cpu")).infer(images[0]) for model in models)
+    assert np.array_equal(before.mask, after.mask)
+    assert after.confidence.mean() < before.confidence.mean()
+
+
 def test_graph_equals_the_network(deployed: Deployed, graph: bytes, images: list[np.ndarray]) -> None:
     assert verify(deployed, graph, SPEC, images) >= 0.999
 
@@ -129,41 +169,6 @@ def test_halved_weights_are_smaller_and_equal(graph: bytes, images: list[np.ndar
 
 def test_graph_tells_nothing_of_the_machine(graph: bytes) -> None:
     assert str(Path(__file__).resolve().parents[2]).encode() not in graph
-
-
-def _confident(image: np.ndarray) -> np.ndarray:
-    """Right on 80 % of the pixels, and wildly sure of all."""
-    wrong = np.random.default_rng(0).random(image.shape[:2]) < 0.2
-    return np.where([~wrong, wrong], np.float32(4), np.float32(0))
-
-
-def test_temperature_makes_confidence_honest() -> None:
-    sample = np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), np.uint8)
-    result = calibrate(_confident, [Source("all of class 0", [sample], 1.0)])
-    assert result.temperature > 2
-    assert result.ece_before > 0.15
-    assert result.ece_after < 0.05
-
-
-def _measured(mask: np.ndarray, labels: np.ndarray) -> Measured:
-    return Measured({"s": confusion(mask, labels, 3)[None]}, {"s": mask[None]}, {"s": 0.0})
-
-
-def test_gate_counts_obstacles_that_became_ground() -> None:
-    labels = np.full((10, 10), 1, np.uint8)
-    labels[:5] = 2
-    source = Source("s", [(np.zeros((10, 10, 3), np.uint8), labels)], 1.0)
-    limits = ExportConfig(max_miou_drop=1.0, max_class_drop=1.0, min_agreement=0.0, max_obstacle_to_ground=0.01)
-    exact = _measured(labels.copy(), labels)
-    blind = labels.copy()
-    blind[0, :5] = 1
-    verdict = judge("blind", _measured(blind, labels), exact, [source], TABLE, limits)
-    assert verdict.scores["obstacle_to_ground"] == pytest.approx(0.1)
-    assert not verdict.passed
-    assert judge("same", exact, exact, [source], TABLE, limits).passed
-    tolerant = dataclasses.replace(limits, max_obstacle_to_ground=0.2, max_miou_drop=0.01)
-    refused = judge("blind", _measured(blind, labels), exact, [source], TABLE, tolerant)
-    assert [failure.split(" ")[0] for failure in refused.failures] == ["mIoU"]
 
 
 def _scene(scenes: Path) -> tuple[np.ndarray, np.ndarray]:
