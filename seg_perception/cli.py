@@ -14,6 +14,7 @@ COMMANDS = {
     "doctor": ("seg_perception.evaluation.doctor_command", "show what is installed and whether the bundles are good"),
     "benchmark": ("seg_perception.evaluation.benchmark_command", "measure speed and memory on this machine"),
     "evaluate": ("seg_perception.evaluation.evaluate_command", "replay bags or images, score masks and grids"),
+    "compare": ("seg_perception.evaluation.compare_command", "two evaluations of the same frames, with intervals"),
     "evaluate-grid": ("seg_perception.evaluation.evaluate_grid_command", "how far the grid can be trusted"),
     "train": ("seg_perception.training.train_command", "train a model on labelled images"),
     "distil": ("seg_perception.training.distil_command", "train a small model on the labels and a larger model"),
