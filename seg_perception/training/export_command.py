@@ -18,6 +18,7 @@ from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
+from seg_perception.engines.torch_program import save_program
 from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.config import TrainingConfig
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--accept", action="store_true", help="keep a variant that is over the gate's limits; the manifest says so"
+    )
+    parser.add_argument(
+        "--torch", action="store_true", help="add a variant for the torch engine (GPUs, and benchmark --compare)"
     )
     parser.add_argument(
         "--format", choices=(BUNDLE, *FORMATS), default=BUNDLE, help="what to write (default: %(default)s)"
@@ -81,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
             "no variant passed the gate; see the table above, and the limits under export: in the config "
             "(--accept keeps a variant nevertheless)"
         )
+    if args.torch:
+        fitted = variants[0].confidence
+        deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0)
+        program = save_program(deployed, torch.from_numpy(trial.golden)[None])
+        variants.append(trial.torch(program, fitted, args.accept))
+        accepted += [variant for variant in variants[-1:] if variant.accepted]
     provenance = _provenance(trained, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
     best = accepted[0]
@@ -105,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         table=table,
         input_spec=spec,
         golden_image=trial.golden,
-        variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted) for v in accepted],
+        variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted, v.format) for v in accepted],
         extras=write_card(facts, golden, engine),
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from seg_perception.core.errors import EngineError
 from seg_perception.engines.base import Engine
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
+from seg_perception.engines.torch import TorchEngine
+from seg_perception.engines.torch import installed_providers as torch_providers
 from seg_perception.training.calibration import Calibration, calibrate
 from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source
@@ -33,7 +35,10 @@ RUNTIMES = (
 )
 """Where a variant is tried; those that are not installed here are left out."""
 
-FLOAT, INT8, DYNAMIC = "fp32", "int8", "int8_dynamic"
+TORCH_RUNTIMES = (Runtime("torch-cuda", "f16"), Runtime("torch-cuda", "bf16"), Runtime("torch-cpu", "f32"))
+"""The same for the torch engine."""
+
+FLOAT, INT8, DYNAMIC, TORCH = "fp32", "int8", "int8_dynamic", "torch"
 SENSITIVITY_IMAGES = 4
 BLAMED = 10
 """So many layers are named when int8 is refused."""
@@ -44,6 +49,7 @@ class Tried:
     """A variant after the gate. accepted: where it may drive; empty where it was refused everywhere.
 
     overruled: limits it is over, by runtime, where that was accepted nevertheless. float_layers: not quantized.
+    format: of the model.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Tried:
     confidence: Calibration | None
     overruled: Mapping[str, tuple[str, ...]]
     float_layers: tuple[str, ...] = ()
+    format: str = "onnx"
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,13 @@ class Trial:
         if images:
             variants.append(self._static(images, learned, accept))
         return [*variants, *self._dynamic(accept)]
+
+    def torch(self, program: bytes, confidence: Calibration | None, accept: bool) -> Tried:
+        """A program of torch.export in which the `confidence` of the float graph is fixed; for the torch engine."""
+        here = [runtime for runtime in TORCH_RUNTIMES if runtime.provider in torch_providers()]
+        engines = {runtime: TorchEngine(program, self.spec, runtime, threads=self.threads) for runtime in here}
+        tried = self._through_gate(TORCH, program, engines, confidence, accept=accept)
+        return replace(tried, format="pt2")
 
     def _static(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> Tried:
         """The int8 variant with the fewest layers left in float that passes the gate somewhere; else the last one."""
@@ -118,7 +132,18 @@ class Trial:
         if self.calibrated:
             confidence = calibrate(GraphLogits(model, self.threads), self.held_out)
             model = set_temperature(model, confidence.temperature)
-        engines = self._engines(name, model)
+        return self._through_gate(name, model, self._engines(name, model), confidence, float_layers, accept=accept)
+
+    def _through_gate(
+        self,
+        name: str,
+        model: bytes,
+        engines: Mapping[Runtime, Engine],
+        confidence: Calibration | None,
+        float_layers: tuple[str, ...] = (),
+        *,
+        accept: bool,
+    ) -> Tried:
         measured = {r: measure(engine, self.held_out, len(self.table.classes)) for r, engine in engines.items()}
         verdicts = {r: self._judge(f"{name} on {r}", m) for r, m in measured.items()}
         print(table_of(verdicts.values()))
