@@ -39,7 +39,8 @@ def segment_images(items: Iterable[Frame | Event], engine: Engine, earlier: Earl
         known = earlier.of(item) if isinstance(item, Frame) else None
         if isinstance(item, Frame) and item.image is not None:
             if known:
-                item.segmentation, item.latency_ms["infer"] = known
+                item.segmentation, latency_ms = known
+                item.latency_ms |= latency_ms
             else:
                 with item.timed("infer"):
                     item.segmentation = engine.infer(item.image)

@@ -67,15 +67,15 @@ class EarlierMasks:
         self._lines = iter(read_frames(frames)) if frames.is_file() else iter(())
         self._next = next(self._masks, None)
 
-    def of(self, frame: Frame) -> tuple[Segmentation, float] | None:
-        """Its segmentation, and how long the model took, ms; None where it is not known. Call it for every frame."""
+    def of(self, frame: Frame) -> tuple[Segmentation, dict[str, float]] | None:
+        """Its segmentation and the latency of the model, where that is known; else None. Call it for every frame."""
         line = next(self._lines, None)
         if self._next is None or self._next[0] != (frame.camera, frame.stamp_ns):
             return None
         segmentation = self._next[1]
         self._next = next(self._masks, None)
-        took = (line or {}).get("latency_ms", {}).get("infer")
-        return None if took is None else (segmentation, float(took))
+        latency = line["latency_ms"] if line else {}  # the last lines may have waited for what the robot does next
+        return segmentation, {stage: latency[stage] for stage in ("infer",) if stage in latency}
 
 
 def _put_aside(out: Path) -> None:

@@ -175,6 +175,9 @@ class MeasuredGround:
     def __init__(self) -> None:
         self._seen = SeenCells()
 
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
     def compare(self, frame: Frame, sight: Sight, occupied: NDArray[np.bool_], free: NDArray[np.bool_]) -> None:
         """occupied, free: (h, w) bool of the frame's grid."""
         assert frame.grid

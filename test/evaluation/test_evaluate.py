@@ -1,0 +1,262 @@
+"""Evaluations of recorded drives whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from driving_bags import NS, stamp_ns, write_drive, write_robot
+from threshold_bundle import write_threshold_bundle
+
+from seg_perception.core.errors import DataError
+from seg_perception.evaluation import evaluate_run
+from seg_perception.evaluation.bags import open_bag
+from seg_perception.evaluation.evaluate_run import Request, evaluate
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory) -> Request:
+    folder = tmp_path_factory.mktemp("common")
+    model, robot = write_threshold_bundle(folder / "bundle"), write_robot(folder / "robot.yaml")
+    return Request(out="", model=str(model), robot=str(robot), threads=1)
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory) -> Path:
+    return write_drive(tmp_path_factory.mktemp("drive") / "bag")
+
+
+def run(request: Request) -> dict:
+    return evaluate(request, lambda count: None, lambda frames: None)
+
+
+def lines(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
+
+
+def stored(out: Path) -> list[tuple[str, int, bytes]]:
+    """Masks, confidences, cameras and grids of the output bag."""
+    found = []
+    with open_bag(out / "bag") as bag:
+        for topic, received, message in bag.messages([name for name in bag.topics if "overlay" not in name]):
+            data = getattr(message, "data", getattr(message, "k", np.zeros(0)))
+            found.append((topic, received, bytes(data)))
+    return found
+
+
+def test_masks_and_grids_of_every_frame_with_their_figures(common, drive, tmp_path):
+    request = replace(common, bag=str(drive), out=str(tmp_path), labels="/truth/labels", truth_grid="/truth/grid")
+    metrics = run(request)
+    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["frames"] == {"read": 20, "masks": 20, "grids": 20, "labelled": 20, "skipped": {}}
+    assert metrics["mask"]["classes"] == ["dark", "bright"]
+    assert metrics["mask"]["miou"] > 0.95
+    matrix = np.array(metrics["mask"]["confusion"])
+    assert matrix.sum() == 20 * 128 * 96
+    hit = np.diag(matrix)
+    np.testing.assert_allclose(
+        list(metrics["mask"]["dice"].values()), 2 * hit / (matrix.sum(0) + matrix.sum(1)), atol=1e-6
+    )
+    near = metrics["grid"]["0-15"]
+    assert metrics["grid_truth"] == "truth_grid"
+    assert near["occupied_recall"] > 0.8 and near["false_free"] < 0.1
+    assert near["free_recall"] > 0.5 and near["false_occupied"] < 0.05
+    assert near["hidden_unknown"] > 0.95
+    assert near["cells"] == sum(metrics["grid"][band]["cells"] for band in ("0-5", "5-10", "10-15"))
+    assert all(stage in metrics["latency_ms"] for stage in ("decode", "infer", "grid", "write", "total"))
+    frames = lines(tmp_path)
+    assert [frame["stamp_ns"] for frame in frames] == [stamp_ns(index) for index in range(20)]
+    assert all(frame["skipped"] is None and frame["mask"]["miou"] > 0.9 for frame in frames)
+    total = frames[7]["latency_ms"]
+    assert total["total"] == pytest.approx(total["decode"] + total["infer"] + total["grid"] + total["write"], abs=1e-2)
+
+
+def test_a_truth_that_says_otherwise_gives_bad_figures(common, tmp_path):
+    def spoil(index, messages):
+        messages["/truth/grid"].data.reshape(300, 200)[85:95] = 100  # another wall, from x = 5.5 m to 6.5 m
+        messages["/truth/labels"].data = 1 - messages["/truth/labels"].data
+
+    bag = write_drive(tmp_path / "bag", 8, spoil)
+    metrics = run(
+        replace(common, bag=str(bag), out=str(tmp_path / "out"), labels="/truth/labels", truth_grid="/truth/grid")
+    )
+    assert metrics["mask"]["miou"] < 0.05
+    assert metrics["grid"]["0-15"]["false_free"] > 0.5
+
+
+def test_a_lidar_tells_the_truth_as_well(common, drive, tmp_path):
+    near = run(replace(common, bag=str(drive), out=str(tmp_path), truth_lidar="/lidar"))["grid"]["0-15"]
+    assert near["occupied_recall"] > 0.8 and near["false_free"] < 0.1
+    assert near["free_recall"] > 0.5 and near["false_occupied"] < 0.05
+
+
+def test_in_hindsight_the_ground_driven_over_was_free(common, tmp_path):
+    seeing = write_drive(tmp_path / "seeing", 30)
+    metrics = run(replace(common, bag=str(seeing), out=str(tmp_path / "good")))
+    assert metrics["grid_truth"] == "hindsight" and metrics["mask"] is None
+    assert metrics["grid"]["0-5"]["free_recall"] > 0.7 and metrics["grid"]["0-5"]["false_occupied"] == 0.0
+    assert metrics["grid"]["0-5"]["false_free"] is None
+    blind = write_drive(tmp_path / "bag", 30, dark=255)  # all looks like an obstacle
+    metrics = run(replace(common, bag=str(blind), out=str(tmp_path / "bad")))
+    assert metrics["grid"]["0-5"]["free_recall"] == 0.0
+
+
+def test_the_same_bag_gives_the_same_bytes(common, drive, tmp_path):
+    for name in ("a", "b"):
+        run(replace(common, bag=str(drive), out=str(tmp_path / name), labels="/truth/labels"))
+    first = stored(tmp_path / "a")
+    assert first == stored(tmp_path / "b")
+    assert {topic for topic, *_ in first} == {
+        "/segmentation/mask",
+        "/segmentation/confidence",
+        "/segmentation/camera_info",
+        "/segmentation/classes",
+        "/occupancy_grid",
+    }
+    with_latency = [lines(tmp_path / name) for name in ("a", "b")]
+    assert [[{**line, "latency_ms": None} for line in found] for found in with_latency][0] == [
+        {**line, "latency_ms": None} for line in with_latency[1]
+    ]
+
+
+def test_frames_that_cannot_be_used_are_counted_with_their_reasons(common, tmp_path):
+    def spoil(index, messages):
+        if index < 3:
+            del messages["/camera_info"]  # until the first one is there a frame waits for it, at most a second
+        if index == 5:
+            messages["/image"].encoding = "nonsense"
+        if index == 6:
+            messages["/image"].header.stamp.sec = messages["/image"].header.stamp.nanosec = 0
+        if index == 7:
+            stamp = messages["/image"].header.stamp
+            stamp.sec, stamp.nanosec = divmod(stamp_ns(6), NS)
+        if index == 8:
+            del messages["/truth/labels"]
+        if index == 9:
+            messages["/truth/labels"].encoding = "rgb8"
+
+    bag = write_drive(tmp_path / "bag", 12, spoil)
+    metrics = run(replace(common, bag=str(bag), out=str(tmp_path / "out"), labels="/truth/labels"))
+    assert metrics["frames"]["skipped"] == {
+        "no label": 1,
+        "stale stamp": 1,
+        "undecodable image": 1,
+        "unusable label": 1,
+        "zero stamp": 1,
+    }
+    assert metrics["frames"]["masks"] == 10 and metrics["frames"]["grids"] == 9
+    found = lines(tmp_path / "out")
+    assert "nonsense" in found[5]["detail"] and "behind" in found[7]["detail"]
+    assert found[6]["stamp_ns"] == stamp_ns(6), "the time of its recording"
+
+
+@pytest.mark.parametrize(("topic", "reason"), [("/camera_info", "no camera_info"), ("/odom", "no pose")])
+def test_without_calibration_or_odometry_there_are_masks_alone(common, tmp_path, topic, reason):
+    bag = write_drive(tmp_path / "bag", 5, without=("/tf", topic))
+    metrics = run(replace(common, bag=str(bag), out=str(tmp_path / "out")))
+    assert metrics["frames"] == {"read": 5, "masks": 5, "grids": 0, "labelled": 0, "skipped": {reason: 5}}
+    assert metrics["grid"] is None and metrics["grid_truth"] is None
+
+
+def test_poses_and_mount_from_tf_need_no_odometry(common, tmp_path):
+    bag = write_drive(tmp_path / "bag", without=("/odom",))
+    robot = write_robot(tmp_path / "robot.yaml", pose_source="auto", mount={"z": 9.0})
+    request = replace(common, bag=str(bag), robot=str(robot), out=str(tmp_path / "out"), truth_grid="/truth/grid")
+    metrics = run(request)
+    assert metrics["poses"] == "TF" and metrics["frames"]["grids"] == 20
+    assert metrics["grid"]["0-15"]["occupied_recall"] > 0.8
+
+
+def test_an_interrupted_evaluation_goes_on_without_asking_the_model_again(common, drive, tmp_path, monkeypatch):
+    whole, halves = (replace(common, bag=str(drive), out=str(tmp_path / name)) for name in ("whole", "halves"))
+    run(whole)
+    load, asked = evaluate_run.load_engine, []
+
+    class Counting:
+        def __init__(self, engine, last):
+            self._engine, self._last = engine, last
+            self.resize, self.description = engine.resize, engine.description
+
+        def infer(self, image):
+            asked.append(1)
+            if len(asked) > self._last:
+                raise KeyboardInterrupt
+            return self._engine.infer(image)
+
+    monkeypatch.setattr(evaluate_run, "load_engine", lambda *args: Counting(load(*args), 12))
+    with pytest.raises(KeyboardInterrupt):
+        run(halves)
+    assert not (tmp_path / "halves" / "metrics.json").exists()
+    asked.clear()
+    monkeypatch.setattr(evaluate_run, "load_engine", lambda *args: Counting(load(*args), 1000))
+    again = run(halves)
+    assert 0 < len(asked) < 20
+    assert stored(tmp_path / "halves") == stored(tmp_path / "whole")
+    assert again["grid"] == json.loads((tmp_path / "whole" / "metrics.json").read_text())["grid"]
+    assert not (tmp_path / "halves" / "interrupted").exists()
+    asked.clear()
+    assert run(halves) == again and not asked, "it is finished already"
+
+
+def test_results_of_another_evaluation_are_not_overwritten(common, drive, tmp_path):
+    run(replace(common, bag=str(drive), out=str(tmp_path)))
+    with pytest.raises(DataError, match="truth_lidar"):
+        run(replace(common, bag=str(drive), out=str(tmp_path), truth_lidar="/lidar"))
+
+
+def test_a_folder_of_images_with_labels(common, tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    for index, suffix in enumerate((".png", ".jpg", ".bmp")):
+        picture = np.zeros((60, 80, 3), np.uint8)
+        picture[:, 40:] = 255
+        cv2.imwrite(str(images / f"{index}{suffix}"), picture)
+        if index:
+            cv2.imwrite(str(labels / f"{index}.png"), (picture[..., 0] > 127).astype(np.uint8))
+    (images / "3.png").write_bytes(b"no picture")
+    metrics = run(replace(common, images=str(images), labels=str(labels), out=str(tmp_path / "out")))
+    assert metrics["frames"] == {
+        "read": 4,
+        "masks": 3,
+        "grids": 0,
+        "labelled": 2,
+        "skipped": {"no label": 1, "undecodable image": 1},
+    }
+    assert metrics["mask"]["miou"] > 0.98 and metrics["grid"] is None
+    assert json.loads((tmp_path / "out" / "pictures.json").read_text())[0]["kind"] == "lowest_miou"
+
+
+def test_pictures_of_the_worst_frames_are_kept_and_no_others(common, drive, tmp_path):
+    run(replace(common, bag=str(drive), out=str(tmp_path), labels="/truth/labels", truth_grid="/truth/grid"))
+    entries = json.loads((tmp_path / "pictures.json").read_text())
+    assert {entry["file"] for entry in entries} == {f"pictures/{p.name}" for p in (tmp_path / "pictures").iterdir()}
+    frames = lines(tmp_path)
+    worst = sorted(frames, key=lambda frame: (frame["mask"]["miou"], frame["index"]))[:6]
+    shown = [entry for entry in entries if entry["kind"] == "lowest_miou" and entry["view"] == "overlay"]
+    assert [entry["index"] for entry in shown] == [frame["index"] for frame in worst]
+    assert [entry["value"] for entry in shown] == [frame["mask"]["miou"] for frame in worst]
+    snapshots = [e["index"] for e in entries if e["kind"] == "snapshot" and e["view"] == "truth"]
+    assert len(snapshots) == 6 and snapshots == sorted(snapshots)
+    for entry in entries:
+        assert cv2.imread(str(tmp_path / entry["file"])) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"bag": "/nowhere"}, "no such bag"),
+        ({"truth_grid": "/nothing"}, "/truth/grid"),
+        ({"labels": "/nothing"}, "/truth/labels"),
+        ({"topics": ("/nothing",)}, "/image"),
+    ],
+    ids=["bag", "truth", "labels", "topics"],
+)
+def test_what_is_asked_for_in_vain_is_said_at_once(common, drive, tmp_path, change, reason):
+    with pytest.raises(DataError, match=reason):
+        run(replace(common, **{"bag": str(drive), "out": str(tmp_path / "out"), **change}))
+    assert not (tmp_path / "out").exists()
