@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from seg_perception.core.errors import DataError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
+from seg_perception.evaluation import benchmark_compare
 from seg_perception.evaluation.benchmark_baseline import write_logits_model
 from seg_perception.evaluation.benchmark_grid import time_grid
 from seg_perception.evaluation.benchmark_nodes import Scenario, run_scenario
@@ -36,11 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine (default: %(default)s)")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="BUNDLE",
+        help="instead: every variant of bundles against torch; the first with a variant for it (export --torch), "
+        "the others e.g. pruned from the same model",
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the samples: for a first impression")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the table, write benchmark.json."""
+    """Measure, print the table, write benchmark.json, or compare.json."""
+    if args.compare:
+        return _compare(args)
     require_ros()
     args.out.mkdir(parents=True, exist_ok=True)
     bundle = Bundle.load(args.model)
@@ -59,10 +70,24 @@ def run(args: argparse.Namespace) -> int:
         "autostart": True,
     }
     result["ours"] = [_ours(scenario, segmenter, args.out) for scenario in scenarios]
+    scenarios.append(_overload(scenarios[-1], result["ours"][-1]["masks_hz"]))
+    result["ours"].append(_ours(scenarios[-1], segmenter, args.out))
     result["baseline"] = _baseline(scenarios, bundle, args)
     (args.out / "benchmark.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(table(result))
     print(f"\n{args.out / 'benchmark.json'}")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    rounds = 20 if args.quick else 200
+    about = machine()
+    rows = benchmark_compare.measure([Bundle.load(bundle) for bundle in args.compare], args.threads, rounds)
+    document = benchmark_compare.document(rows, about, args.threads, rounds)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "compare.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(benchmark_compare.report(rows, about, args.threads, rounds))
+    print(f"\n{args.out / 'compare.json'}")
     return 0
 
 
@@ -78,7 +103,7 @@ def _time_engine(bundle: Bundle, args: argparse.Namespace, image: NDArray[np.uin
 
 
 def _scenarios(infer_ms: float, picture: Path, *, quick: bool) -> list[Scenario]:
-    """No node is faster than its engine, so that twice the engine's rate is at least twice the capacity of any."""
+    """The last one asks for more than any node can do, since none is faster than its engine: its throughput."""
     seconds = 3.0 if quick else 20.0
     flood = min(2000.0 / infer_ms, _FASTEST_HZ)
     return [
@@ -86,6 +111,11 @@ def _scenarios(infer_ms: float, picture: Path, *, quick: bool) -> list[Scenario]
         Scenario("30 Hz", 30.0, seconds, picture),
         Scenario("flood", flood, seconds, picture),
     ]
+
+
+def _overload(flood: Scenario, capacity_hz: float | None) -> Scenario:
+    """Twice what the segmenter did when it was asked for as much as it can: how old are its masks then?"""
+    return replace(flood, name="overload", rate_hz=2 * capacity_hz if capacity_hz else flood.rate_hz)
 
 
 def _ours(scenario: Scenario, segmenter: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -7,7 +7,15 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime-openvino", "onnxruntime", "onnxruntime-gpu", "ros-rclpy")
+_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime-openvino",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "ros-rclpy",
+)
 
 
 def machine() -> dict[str, object]:
