@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -19,7 +18,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.presets import camera_names, preset, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
 
@@ -71,9 +70,7 @@ def large_image_transport() -> list[Action]:
 
 def nodes(context: LaunchContext) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context) for name in (*DEFAULTS, *SWITCHES)}
-    files = [preset("robot", given["robot"], {path.stem: path for path in SHARE.glob("config/robots/*.yaml")})]
-    if given["params_file"]:
-        files.append(preset("params_file", given["params_file"], {}))
+    files = robot_files(SHARE, given["robot"], given["params_file"])
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
     only_camera = given["camera"].rstrip("/") + "/" if given["camera"] else ""
 
@@ -113,19 +110,6 @@ def nodes(context: LaunchContext) -> list[Action]:
     return [*map(segmenter, cameras), mapper, rviz]
 
 
-def camera_names(files: list[Path]) -> list[str]:
-    """What the robot's files give to the grid_mapper as `cameras`; one camera without a name where they do not."""
-    names = [""]
-    for file in files:
-        try:
-            sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-            for section in sections.values():
-                names = section["ros__parameters"].get("cameras", names)
-        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-            raise SegPerceptionError(f"{file}: not a file of ROS parameters ({error!r})") from error
-    return names
-
-
 def image_remappings(prefix: str, image: str) -> Remappings:
     """From the segmenter's inputs to the topics of a camera."""
     topic = prefix + image
@@ -141,12 +125,3 @@ def segmenter_arguments(given: dict[str, str]) -> dict[str, object]:
         bundles = {path.parent.name: path.parent for path in SHARE.glob("config/models/*/bundle.yaml")}
         values["model"] = str(preset("model", values["model"], bundles))
     return {name: ParameterValue(value, value_type=str) for name, value in values.items()}
-
-
-def preset(argument: str, value: str, presets: dict[str, Path]) -> Path:
-    """What this package has under a name, else what the user has at a path."""
-    path = presets.get(value, Path(value).expanduser())
-    if value and path.exists():
-        return path.resolve()
-    known = f"; installed are: {', '.join(sorted(presets))}" if presets else ""
-    raise SegPerceptionError(f"{argument}:={value}: there is no such file or folder{known}")

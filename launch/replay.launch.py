@@ -1,6 +1,7 @@
 """Replays a recorded drive through the same nodes in simulated time and records their results; ends with the bag.
 
 ros2 launch seg_perception replay.launch.py bag:=drive out:=results robot:=car camera:=/camera
+ros2 launch seg_perception replay.launch.py bag:=drive out:=results robot:=car_surround
 
 Every argument of perception.launch.py but autostart and use_sim_time works here too.
 """
@@ -36,25 +37,24 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from seg_perception.core.errors import DataError, SegPerceptionError
+from seg_perception.core.presets import camera_names, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
 PERCEPTION = SHARE / "launch" / "perception.launch.py"
 DEFAULTS = {
     "out": ("", "bag of the results; empty: ./replay_<time>"),
     "rate": ("1.0", "speed; below 1 a slow machine misses no image"),
-    "camera": ("camera", "prefix of the camera's topics"),
+    "robot": ("car", "a preset of config/robots, or the path of a YAML file"),
+    "params_file": ("", "YAML file whose parameters override the robot's"),
+    "camera": ("camera", "prefix of the camera's topics; where the robot has several cameras, it is the name of each"),
     "image": ("image_raw", "the image's topic below the prefix"),
+    "depth": ("depth_registered/image_rect", "that of aligned depth, for robots with use_depth"),
     "odom": ("odom", "odometry, for bags whose TF does not reach the camera"),
     "namespace": ("", "of the nodes and their topics"),
 }
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-NODES = 2
-RESULTS = (
-    "segmentation/(mask|confidence|camera_info|overlay|classes|label_info)",
-    "occupancy_grid",
-    "obstacles",
-    "(segmenter|grid_mapper)/status",
-)
+CAMERA_RESULTS = ("segmentation/(mask|confidence|camera_info|overlay|classes|label_info)", "segmenter/status")
+GRID_RESULTS = ("occupancy_grid", "obstacles", "class_grid", "grid_mapper/status")
 # Nothing tells when every process has found every other.
 DISCOVERY_S = 2.0
 # The nodes still work on what was played last.
@@ -74,15 +74,19 @@ def replay(context: LaunchContext) -> list[Action]:
     if out.exists():
         raise DataError(f"out:={out} exists already; name another folder for the results")
     recorded = bag_topics(bag)
+    names = camera_names(robot_files(SHARE, given["robot"], given["params_file"]))
 
     def resolved(*parts: str) -> str:
         return resolved_topic("/".join(filter(None, parts)), given["namespace"])
 
-    image = image_topic(bag, recorded, resolved(given["camera"].rstrip("/"), given["image"]))
-    inputs = [image, resolved(given["camera"].rstrip("/"), "camera_info"), resolved(given["odom"]), "/tf", "/tf_static"]
+    prefixes = [name or given["camera"].rstrip("/") for name in names]
+    transport, images = image_topics(bag, recorded, [resolved(prefix, given["image"]) for prefix in prefixes])
+    infos = [resolved(prefix, "camera_info") for prefix in prefixes]
+    depths = [topic for topic in (resolved(prefix, given["depth"]) for prefix in prefixes) if topic in recorded]
+    inputs = [*images, *infos, *depths, resolved(given["odom"]), "/tf", "/tf_static"]
     missing = [topic for topic in inputs if topic not in recorded]
-    results = "|".join(resolved(result) for result in RESULTS)
-    transport = "compressed" if recorded[image] == COMPRESSED else "raw"
+    of_cameras = [resolved(name, result) for name in names for result in CAMERA_RESULTS]
+    results = "|".join([*of_cameras, *map(resolved, GRID_RESULTS)])
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(PERCEPTION)),
         launch_arguments={"autostart": "false", "use_sim_time": "true", "image_transport": transport}.items(),
@@ -94,18 +98,19 @@ def replay(context: LaunchContext) -> list[Action]:
     play = ["play", str(bag), "--start-paused", "--clock", "100", "--rate", given["rate"], "--topics", *inputs]
     qos = ["--qos-profile-overrides-path", str(SHARE / "config" / "replay_qos.yaml")]
     player = ExecuteProcess(name="player", cmd=["ros2", "bag", *play, *qos], output="screen")
-    resume = ["ros2", "service", "call", "/rosbag2_player/resume", "rosbag2_interfaces/srv/Resume"]
+    call = ["service", "call", "/rosbag2_player/resume", "rosbag2_interfaces/srv/Resume"]
+    resume = ExecuteProcess(name="resume", cmd=["ros2", *call])
     return [
         *([LogInfo(msg=f"{bag} has no {', '.join(missing)}")] if missing else []),
         perception,
         recorder,
         player,
         RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: after_exit(event, context, player, out))),
-        *bring_up([TimerAction(period=DISCOVERY_S, actions=[ExecuteProcess(name="resume", cmd=resume)])]),
+        *bring_up(len(names) + 1, [TimerAction(period=DISCOVERY_S, actions=[resume])]),
     ]
 
 
-def bring_up(ready: list[Action]) -> list[Action]:
+def bring_up(nodes: int, ready: list[Action]) -> list[Action]:
     """Configures and activates the nodes; `ready` follows when all are active. Ends the launch if one cannot be."""
     active: set[str] = set()
 
@@ -116,7 +121,7 @@ def bring_up(ready: list[Action]) -> list[Action]:
             return [change_state(Transition.TRANSITION_ACTIVATE, lambda other: other is node)]
         if event.goal_state == "active":
             active.add(node.node_name)
-            return ready if len(active) == NODES else []
+            return ready if len(active) == nodes else []
         if event.start_state in ("configuring", "activating"):
             raise SegPerceptionError(f"{node.node_name} cannot start; its log says why")
         return []
@@ -156,11 +161,20 @@ def bag_topics(bag: Path) -> dict[str, str]:
     return {topic["name"]: topic["type"] for topic in topics}
 
 
-def image_topic(bag: Path, recorded: dict[str, str], image: str) -> str:
-    """The image of that name in the bag, raw or compressed. Raises DataError naming those that are there."""
-    for topic in (image, f"{image}/compressed"):
-        if recorded.get(topic) in (RAW, COMPRESSED):
-            return topic
+def image_topics(bag: Path, recorded: dict[str, str], images: list[str]) -> tuple[str, list[str]]:
+    """raw or compressed, whichever the bag has of more cameras, and the topics of all cameras' images in that form.
+
+    Raises DataError naming the images that are there, if it has none of these.
+    """
+    # Not every driver follows image_transport's naming.
+    compressed = [image if image.endswith("compressed") else f"{image}/compressed" for image in images]
+    counts = {
+        "raw": sum(recorded.get(topic) == RAW for topic in images),
+        "compressed": sum(recorded.get(topic) == COMPRESSED for topic in compressed),
+    }
+    if any(counts.values()):
+        transport = max(counts, key=counts.__getitem__)
+        return transport, images if transport == "raw" else compressed
     there = sorted(topic for topic, kind in recorded.items() if kind in (RAW, COMPRESSED))
     choice = ", ".join(there) or "none at all"
-    raise DataError(f"bag:={bag}: no images on {image}, but on {choice}; choose with camera:= and image:=")
+    raise DataError(f"bag:={bag}: no images on {', '.join(images)}, but on {choice}; choose with camera:= and image:=")

@@ -56,18 +56,21 @@ def write_bag(folder, drive):
     return folder
 
 
-def camera_drive():
+def camera_drive(camera="front", image="image"):
     return {
-        "/front/image": [(stamp, stamped(dark_image(), "camera_optical", stamp)) for stamp in STAMPS],
-        "/front/camera_info": [(stamp, stamped(camera_info(), "camera_optical", stamp)) for stamp in STAMPS],
+        f"/{camera}/{image}": [(stamp, stamped(dark_image(), f"{camera}_optical", stamp)) for stamp in STAMPS],
+        f"/{camera}/camera_info": [(stamp, stamped(camera_info(), f"{camera}_optical", stamp)) for stamp in STAMPS],
     }
+
+
+def odometry():
+    return {"/odom": [(stamp, stamped(Odometry(child_frame_id="base_link"), "odom", stamp)) for stamp in STAMPS]}
 
 
 @pytest.fixture
 def bag(tmp_path):
     """A camera that stands over dark ground, its robot with odometry."""
-    poses = [(stamp, stamped(Odometry(child_frame_id="base_link"), "odom", stamp)) for stamp in STAMPS]
-    return write_bag(tmp_path / "drive", {**camera_drive(), "/odom": poses})
+    return write_bag(tmp_path / "drive", {**camera_drive(), **odometry()})
 
 
 def recorded(folder, topic):
@@ -97,10 +100,42 @@ def test_results_of_a_bag_are_recorded_with_its_stamps(launch, bundle, bag, tmp_
 
 
 @needs_rosbag2
+def test_every_camera_of_a_robot_has_its_results_and_all_fill_one_grid(launch, bundle, tmp_path):
+    robot = tmp_path / "robot.yaml"
+    robot.write_text(
+        "/**/grid_mapper:\n"
+        "  ros__parameters:\n"
+        "    cameras: [front, rear, left]\n"
+        "    front: {mount: {x: 1.0, z: 1.4, pitch: 0.1}}\n"
+        "    rear: {mount: {x: -1.0, z: 1.4, pitch: 0.1, yaw: 3.1415}}\n"
+        "    left: {mount: {y: 1.0, z: 1.4, pitch: 0.1, yaw: 1.5708}}\n"
+    )
+    drive = {**camera_drive("front", "image_raw"), **camera_drive("rear", "image_raw"), **odometry()}
+    bag, out = write_bag(tmp_path / "drive", drive), tmp_path / "results"
+    started = launch("replay.launch.py", bag=bag, out=out, robot=robot, model=bundle)
+    assert started.returncode(timeout_s=180) == 0, started.log
+    assert "process has died" not in started.log
+    assert "has no /left/image_raw, /left/camera_info" in started.log
+
+    for camera in ("front", "rear"):
+        masks = recorded(out, f"/{camera}/segmentation/mask")
+        assert masks and {stamp for stamp, _ in masks} <= set(STAMPS), started.log
+        assert {m.header.frame_id for _, m in masks} == {f"{camera}_optical"}
+    grid = recorded(out, "/occupancy_grid")[-1][1]
+    cells = grid.data.reshape(grid.info.height, grid.info.width)
+    column = int(-grid.info.origin.position.x / grid.info.resolution)
+    free = (cells >= 0) & (cells < 25)
+    assert free[:, column + 15 :].any() and free[:, : column - 15].any(), "free ground before and behind the robot"
+    nodes = {"/front/segmenter/status", "/rear/segmenter/status", "/left/segmenter/status", "/grid_mapper/status"}
+    with AnyReader([out]) as reader:
+        assert nodes | {"/front/segmentation/classes", "/rear/segmentation/confidence"} <= set(reader.topics)
+
+
+@needs_rosbag2
 def test_static_tf_is_latched_though_the_bag_forgot_it(launch, bundle, tmp_path):
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
-    mount = TransformStamped(child_frame_id="camera_optical")
+    mount = TransformStamped(child_frame_id="front_optical")
     mount.transform.translation.z = 1.0
     # x right, y down, z forward
     mount.transform.rotation = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
@@ -121,6 +156,8 @@ def test_static_tf_is_latched_though_the_bag_forgot_it(launch, bundle, tmp_path)
     [
         ({"bag": "/no/such/bag"}, "no metadata.yaml there"),
         ({}, "no images on /camera/image_raw, but on /front/image"),
+        ({"robot": "car_surround"}, "/right/image_raw, /rear/image_raw, but on /front/image"),
+        ({"robot": "tank"}, "robot:=tank: there is no such file or folder; installed are: car"),
         ({"out": "/tmp"}, "exists already"),
     ],
 )

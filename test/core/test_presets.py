@@ -1,0 +1,63 @@
+"""What a launch reads of a robot's parameter files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seg_perception.core.errors import DataError
+from seg_perception.core.presets import camera_names, preset, robot_files
+
+SHARE = Path(__file__).resolve().parents[2]
+
+
+def test_a_robot_is_a_preset_by_name_or_a_file_by_path_and_the_users_file_comes_last(tmp_path):
+    own, mine = tmp_path / "own.yaml", tmp_path / "mine.yaml"
+    for file in (own, mine):
+        file.write_text("")
+    assert robot_files(SHARE, "car", "") == [SHARE / "config" / "robots" / "car.yaml"]
+    assert robot_files(SHARE, str(own), str(mine)) == [own, mine]
+
+
+@pytest.mark.parametrize(
+    ("robot", "params_file", "reason"),
+    [
+        ("tank", "", "robot:=tank: there is no such file or folder; installed are: car, car_surround"),
+        ("", "", "robot:=: there is no such"),
+        ("car", "/no/such.yaml", "params_file:=/no/such.yaml: there is no such file or folder$"),
+    ],
+)
+def test_what_is_not_there_is_named_with_its_argument(robot, params_file, reason):
+    with pytest.raises(DataError, match=reason):
+        robot_files(SHARE, robot, params_file)
+
+
+def test_a_preset_comes_before_a_file_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "car").write_text("")
+    installed = tmp_path / "car.yaml"
+    installed.write_text("")
+    assert preset("robot", "car", {"car": installed}) == installed
+    assert preset("robot", "car", {}) == tmp_path / "car"
+
+
+@pytest.mark.parametrize(("robot", "names"), [("car", [""]), ("car_surround", ["front", "left", "right", "rear"])])
+def test_cameras_of_the_shipped_robots(robot, names):
+    assert camera_names(robot_files(SHARE, robot, "")) == names
+
+
+def test_later_files_name_other_cameras_or_leave_them_as_they_are(tmp_path):
+    other, silent = tmp_path / "other.yaml", tmp_path / "silent.yaml"
+    other.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: [front, rear]\n")
+    silent.write_text("/**/grid_mapper:\n  ros__parameters:\n    half_life: 2.0\n")
+    surround = SHARE / "config" / "robots" / "car_surround.yaml"
+    assert camera_names([surround, other, silent]) == ["front", "rear"]
+
+
+@pytest.mark.parametrize("text", ["- a list", "grid_mapper: {no: parameters}", "grid_mapper: [", "just words"])
+def test_files_of_something_else_are_named(tmp_path, text):
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"odd\.yaml: not a file of ROS parameters"):
+        camera_names([file])
