@@ -59,13 +59,14 @@ def write_report(out: Path) -> None:
 
 def _context(out: Path, metrics: Mapping[str, Any], series: FrameSeries) -> dict[str, Any]:
     inputs = [_words(given) for given in metrics.get("inputs") or ()]
-    facts = {"model": metrics.get("model"), "device": metrics.get("device"), "machine": metrics.get("machine")}
+    facts = {name: metrics.get(name) for name in ("model", "device", "robot", "poses", "machine")}
     latency = metrics.get("latency_ms") or {}
     total = series.figures["latency"]
     return {
         "name": Path(inputs[0]).name if len(inputs) == 1 else f"{len(inputs)} inputs",
         "subtitle": _subtitle(metrics, series),
         "verdict": _verdict(read_outcomes(out)),
+        "problems": list(_problems(metrics)),
         "tiles": list(_tiles(metrics)),
         "charts": list(filter(None, _charts(series))),
         "pictures": picture_groups(out, series.first_stamp_ns),
@@ -95,6 +96,13 @@ def _verdict(outcomes: Sequence[Outcome] | None) -> dict[str, Any]:
     return {"state": "fail" if missed else "pass", "title": title, "outcomes": outcomes}
 
 
+def _problems(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for failed in metrics.get("failed") or ():
+        yield f"{failed['bag']} could not be evaluated: {failed['reason']}"
+    for damage in metrics.get("damage") or ():
+        yield f"damaged: {damage}"
+
+
 def _tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if mask := metrics.get("mask"):
         yield _tile("mIoU", number(mask["miou"]), f"pixel accuracy {number(mask['pixel_accuracy'])}")
@@ -104,7 +112,10 @@ def _tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield _tile("Free ground found", number(near["free_recall"]), f"of free cells, {_NEAR} m")
     flicker = metrics.get("flicker") or {}
     if flicker.get("mask") is not None:
-        yield _tile("Mask flicker", number(flicker["mask"]), f"of the grid {number(flicker.get('grid'))}")
+        of_grid = flicker.get("grid")
+        yield _tile(
+            "Mask flicker", number(flicker["mask"]), "" if of_grid is None else f"of the grid {number(of_grid)}"
+        )
     if total := (metrics.get("latency_ms") or {}).get("total"):
         yield _tile("Latency, p99", f"{number(total['p99'], 1)} ms", f"half within {number(total['p50'], 1)} ms")
     frames = metrics["frames"]
@@ -171,10 +182,10 @@ def _classes(mask: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nested mappings, one line for each of their entries."""
+    """What a mapping has gets lines of its own."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
-            yield from _facts({f"{name}, {part}": inner for part, inner in value.items()})
+            yield from ((f"{name}, {part}", _words(inner)) for part, inner in value.items() if inner is not None)
         elif value is not None:
             yield name, _words(value)
 

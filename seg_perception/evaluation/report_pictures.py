@@ -50,6 +50,11 @@ class PictureGroup:
     title: str
     frames: tuple[FramePictures, ...]
 
+    @property
+    def compares(self) -> bool:
+        """Whether a view shows where the mask is wrong."""
+        return any(view.name == "difference" for frame in self.frames for view in frame.views)
+
 
 def picture_groups(out: Path, first_stamp_ns: int | None) -> list[PictureGroup]:
     """What `out`/pictures.json lists, by kind; the captions count the time from the first stamp, where it tells one."""

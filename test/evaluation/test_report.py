@@ -85,6 +85,16 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path: Path) -> None:
     assert f" {diagonal:.0f} " in text.partition("Confusion")[2]
 
 
+def test_recordings_that_failed_and_what_is_damaged_is_said_with_the_verdict(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "run", frames_of(12))
+    metrics = json.loads((out / "metrics.json").read_text())
+    metrics |= {"failed": [{"bag": "/x/torn", "reason": "no image in it"}], "damage": ["drive.mcap: cut off after 3 s"]}
+    (out / "metrics.json").write_text(json.dumps(metrics))
+    before_summary = report(out).text.partition("Summary")[0]
+    assert "/x/torn could not be evaluated: no image in it" in before_summary
+    assert "damaged: drive.mcap: cut off after 3 s" in before_summary
+
+
 def test_a_run_without_any_truth_is_reported_all_the_same(tmp_path: Path) -> None:
     frames = frames_of(5)
     out = write_run(tmp_path / "run", [*frames * 3])
