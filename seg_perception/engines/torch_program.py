@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +35,9 @@ def save_program(network: nn.Module, example: Tensor) -> bytes:
         if node.target is torch.ops.aten._assert_tensor_metadata.default:
             program.graph.erase_node(node)  # it would insist on float32 where an engine computes in less
     saved, plain = io.BytesIO(), io.BytesIO()
-    torch.export.save(program, saved)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that weights in channels-last order are not contiguous
+        torch.export.save(program, saved)
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(plain, "w") as target:
         for name in source.namelist():
             target.writestr(name, b"" if name.endswith(_SAMPLES) else source.read(name))
