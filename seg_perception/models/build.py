@@ -71,9 +71,9 @@ def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classe
 class FCN(nn.Module):
     """Fully convolutional network: torchvision's head on the last features of an encoder of smp or timm."""
 
-    def __init__(self, encoder: str, n_classes: int, encoder_output_stride: int) -> None:
+    def __init__(self, encoder: str, n_classes: int, encoder_output_stride: int = 8, **encoder_options: Any) -> None:
         super().__init__()
-        self.encoder = _dilated_encoder(encoder, encoder_output_stride)
+        self.encoder = _dilated_encoder(encoder, encoder_output_stride, encoder_options)
         self.head = FCNHead(self.encoder.out_channels[-1], n_classes)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -85,9 +85,16 @@ class FCN(nn.Module):
 class LRASPP(nn.Module):
     """Lite R-ASPP: torchvision's head on the stride-8 and the last features of an encoder, e.g. a MobileNetV3."""
 
-    def __init__(self, encoder: str, n_classes: int, encoder_output_stride: int, head_channels: int) -> None:
+    def __init__(
+        self,
+        encoder: str,
+        n_classes: int,
+        encoder_output_stride: int = 16,
+        head_channels: int = 128,
+        **encoder_options: Any,
+    ) -> None:
         super().__init__()
-        self.encoder = _dilated_encoder(encoder, encoder_output_stride)
+        self.encoder = _dilated_encoder(encoder, encoder_output_stride, encoder_options)
         channels = self.encoder.out_channels
         self.head = LRASPPHead(channels[3], channels[-1], n_classes, head_channels)
 
@@ -118,17 +125,17 @@ class Transformer(nn.Module):
         return logits
 
 
-def _dilated_encoder(name: str, output_stride: int) -> nn.Module:
-    encoder: nn.Module = smp.encoders.get_encoder(name, weights=None, output_stride=output_stride)
+def _dilated_encoder(name: str, output_stride: int, options: dict[str, Any]) -> nn.Module:
+    encoder: nn.Module = smp.encoders.get_encoder(name, weights=None, output_stride=output_stride, **options)
     return encoder
 
 
 def _fcn(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
-    return FCN(encoder, n_classes, **{"encoder_output_stride": 8, **options})
+    return FCN(encoder, n_classes, **options)
 
 
 def _lraspp(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
-    return LRASPP(encoder, n_classes, **{"encoder_output_stride": 16, "head_channels": 128, **options})
+    return LRASPP(encoder, n_classes, **options)
 
 
 def _transformer(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
@@ -138,11 +145,7 @@ def _transformer(_: str, encoder: str, options: dict[str, Any], n_classes: int) 
 Builder = Callable[[str, str, dict[str, Any], int], nn.Module]
 
 ARCHITECTURES: dict[str, Builder] = {
-    **dict.fromkeys(
-        ("unet", "unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "linknet", "pan", "manet", "segformer")
-        + ("upernet",),
-        _from_smp,
-    ),
+    **dict.fromkeys(("unet", "unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "segformer"), _from_smp),
     "fcn": _fcn,
     "lraspp": _lraspp,
     "transformers": _transformer,

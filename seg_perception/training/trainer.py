@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,14 @@ class Trainer:
         read; the checkpoints on disk stay those from before.
         """
         losses: list[float] = []
-        with self._stoppable(), _Bar(self.progress, disable=not self._fabric.is_global_zero) as bar:
-            batches = self._batches()
+        with self._stoppable(), closing(self._batches()) as batches, self._bar() as bar:
             while self.progress < 1 and not self._stop:
                 began = time.monotonic()
                 losses.append(self._train_step(batches))
                 self._elapsed_s += time.monotonic() - began
                 self._agree()
-                bar.show(self.progress, f"step {self.step} loss {losses[-1]:.3f} best {self._best:.3f}")
+                bar.set_postfix_str(f"step {self.step} loss {losses[-1]:.3f} best {self._best:.3f}", refresh=False)
+                bar.update(100 * self.progress - bar.n)
                 if self.step % self.config.schedule.validate_every == 0 and self.progress < 1:
                     self._keep(losses)
                     losses = []
@@ -146,7 +146,7 @@ class Trainer:
         """What the objective trains beside the network, by name."""
         return {name: p for name, p in self._objective.named_parameters() if p.requires_grad}
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Parts of batches without end, from the next step on, on the device."""
         schedule, fabric = self.config.schedule, self._fabric
         parts = schedule.accumulate * fabric.world_size
@@ -167,7 +167,8 @@ class Trainer:
             for images, labels in loader:
                 yield fabric.to_device(images), fabric.to_device(labels)
         except DataError as error:  # from a worker it comes with the worker's traceback
-            raise DataError(str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]) from error
+            reason = str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]
+        raise DataError(reason)  # without the error as its cause, which would keep the workers alive
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         schedule = self.config.schedule
@@ -252,6 +253,17 @@ class Trainer:
         state["validated_on"] = self._validated_on
         checkpoint.save(self._out / checkpoint.LAST, state)
 
+    def _bar(self) -> tqdm[Any]:
+        """Progress in per cent of the schedule, whether that counts steps or minutes."""
+        return tqdm(
+            total=100.0,
+            initial=100 * self.progress,
+            desc="train",
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
+            mininterval=1.0,
+            disable=not self._fabric.is_global_zero,
+        )
+
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the loop after the step under way."""
@@ -265,26 +277,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class _Bar:
-    """Progress in per cent of the schedule, whether that counts steps or minutes."""
-
-    def __init__(self, progress: float, disable: bool) -> None:
-        form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-        self._bar = tqdm(
-            total=100.0, initial=100 * progress, desc="train", bar_format=form, mininterval=1.0, disable=disable
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, progress: float, text: str) -> None:
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(100 * progress - self._bar.n)
 
 
 def _single_threaded(worker: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,19 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.training.augment import augment
 from seg_perception.training.config import AugmentConfig, TrainingConfig
-from seg_perception.training.data import Mixture, Source, class_frequencies, load_sources
+from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies, load_sources
+
+TABLE = ClassTable.from_dicts(CLASSES)
 
 
-def _load(document: dict[str, Any], folder: Path) -> list[Source]:
-    document["train"] = {"folders": [{"path": str(folder), "void": [3]}]}
+def _load(document: dict[str, Any], folder: Path, **options: Any) -> list[Source]:
+    document["train"] = {"folders": [{"path": str(folder), "void": [3], **options}]}
+    return _sources(document)
+
+
+def _sources(document: dict[str, Any]) -> list[Source]:
     config = TrainingConfig.from_dict(document)
-    return load_sources(config, config.train, ClassTable.from_dicts(CLASSES))
+    return load_sources(config, config.train, TABLE)
 
 
 def test_void_becomes_unlabelled(document: dict[str, Any], scenes: Path) -> None:
@@ -116,3 +124,113 @@ def test_labels_move_with_the_pixels(seed: int) -> None:
     assert inside.mean() > 0.3
     wrong = np.abs(crop[inside, 0].astype(int) - truth[inside].astype(int) * 60) > 30
     assert wrong.mean() < 0.05
+
+
+def _moved(old: Path, new: Path) -> Path:
+    new.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(old, new))
+
+
+def _camvid(root: Path) -> None:
+    _moved(root / "images", root / "train")
+    _moved(root / "labels", root / "trainannot")
+
+
+def _colour(root: Path) -> None:
+    for path in (root / "labels").iterdir():
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        palette = np.array([c["color"][::-1] for c in CLASSES] + [[0, 0, 0]], np.uint8)
+        cv2.imwrite(str(path), palette[labels])
+
+
+def _voc(root: Path) -> None:
+    _moved(root / "images", root / "JPEGImages")
+    _moved(root / "labels", root / "SegmentationClass")
+    listing = root / "ImageSets" / "Segmentation" / "train.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_text("000\n001\n")
+    cv2.imwrite(str(root / "JPEGImages" / "unlabelled.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+def _cityscapes(root: Path) -> None:
+    for kind, folder, suffix in (("images", "leftImg8bit", "leftImg8bit"), ("labels", "gtFine", "gtFine_labelIds")):
+        for path in sorted((root / kind).iterdir()):
+            _moved(path, root / folder / "train" / "ulm" / f"ulm_{path.stem}_000019_{suffix}.png")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "options"),
+    [
+        (_camvid, {"layout": "camvid", "split": "train"}),
+        (_colour, {"layout": "colour", "void": []}),
+        (_voc, {"layout": "voc", "split": "train", "remap": {0: 0, 1: 1, 2: 2}}),
+        (_cityscapes, {"layout": "cityscapes", "split": "train", "remap": {0: 0, 1: 1, 2: 2}}),
+    ],
+    ids=lambda value: value["layout"] if isinstance(value, dict) else "",
+)
+def test_layouts_hold_the_same_samples(
+    document: dict[str, Any], tmp_path: Path, arrange: Callable[[Path], None], options: dict[str, Any]
+) -> None:
+    write_scenes(tmp_path, 2, seed=3)
+    (plain,) = _load(document, tmp_path)
+    expected = list(plain.samples)
+    arrange(tmp_path)
+    (source,) = _load(document, tmp_path, **options)
+    assert len(source.samples) == 2
+    for (image, labels), (expected_image, expected_labels) in zip(source.samples, expected, strict=True):
+        np.testing.assert_array_equal(image, expected_image)
+        np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_remap_and_partial_labels(document: dict[str, Any], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1, seed=3)
+    (plain,) = _load(document, tmp_path)
+    (source,) = _load(document, tmp_path, remap={2: 1, 0: 255})
+    ((_, before),), ((_, after),) = plain.samples, source.samples
+    np.testing.assert_array_equal(after, np.array([255, 1, 1] + [255] * 253, np.uint8)[before])
+
+
+def test_region_of_interest(document: dict[str, Any], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1, seed=3)
+    ((image, labels),) = _load(document, tmp_path)[0].samples
+    document["input_size"] = [WIDTH // 2, HEIGHT // 2]
+    ((part, part_labels),) = _load(document, tmp_path, region=[0.5, 0.0, 1.0, 0.5])[0].samples
+    np.testing.assert_array_equal(part, image[: HEIGHT // 2, WIDTH // 2 :])
+    np.testing.assert_array_equal(part_labels, labels[: HEIGHT // 2, WIDTH // 2 :])
+
+
+def test_listed_image_that_is_missing_is_named(document: dict[str, Any], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1, seed=3)
+    _voc(tmp_path)
+    with pytest.raises(DataError, match=r"train\.txt: 001 is not in .*JPEGImages"):
+        _load(document, tmp_path, layout="voc", split="train")
+
+
+def test_samples_beyond_the_memory_limit_are_the_same(document: dict[str, Any], scenes: Path) -> None:
+    everything = _load(document, scenes / "train")[0].samples
+    document["schedule"]["memory_gb"] = 3 * 4 * WIDTH * HEIGHT / 2**30
+    some = _load(document, scenes / "train")[0].samples
+    assert some[0][0] is some[0][0]
+    assert some[7][0] is not some[7][0]
+    for (image, labels), (other, other_labels) in zip(everything, some, strict=True):
+        np.testing.assert_array_equal(image, other)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_fingerprint_follows_labels(document: dict[str, Any], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2, seed=3)
+    before = _load(document, tmp_path)[0].fingerprint()
+    assert _load(document, tmp_path)[0].fingerprint() == before
+    cv2.imwrite(str(tmp_path / "labels" / "001.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert _load(document, tmp_path)[0].fingerprint() != before
+
+
+def test_processes_share_every_batch() -> None:
+    def first(indices: IndicesFrom, count: int) -> list[int]:
+        return [index for index, _ in zip(indices, range(count), strict=False)]
+
+    alone = first(IndicesFrom(5, 8), 16)
+    assert alone == list(range(40, 56))
+    parts = [first(IndicesFrom(5, 8, process, 2), 8) for process in range(2)]
+    assert sorted(parts[0] + parts[1]) == alone
+    assert sorted(parts[0][:4] + parts[1][:4]) == alone[:8]

@@ -5,18 +5,29 @@ from __future__ import annotations
 import csv
 import math
 import os
+import resource
+import shutil
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
 
-from box_scenes import CLASSES
+from box_scenes import CLASSES, HEIGHT, WIDTH, write_scenes
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import TrainingError
+from seg_perception.core.errors import DataError, TrainingError
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
@@ -43,7 +54,14 @@ def test_learns_and_leaves_its_records(document: dict[str, Any], tmp_path: Path)
     assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
     (score,) = (float(value) for key, value in rows[-1].items() if key.startswith("miou "))
     assert score > 0.7
-    assert (tmp_path / "curves.png").stat().st_size > 0
+    assert cv2.imread(str(tmp_path / "curves.png")) is not None
+    (confusion,) = tmp_path.glob("confusion_*_val.png")
+    assert cv2.imread(str(confusion)) is not None
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (tag,) = (tag for tag in events.Tags()["scalars"] if tag.startswith("miou/"))
+    assert [round(event.value, 5) for event in events.Scalars(tag)] == [
+        round(float(value), 5) for row in rows for key, value in row.items() if key.startswith("miou ")
+    ]
     (best,) = checkpoint.load(tmp_path / checkpoint.BEST)["scores"].values()
     assert best >= score
 
@@ -110,3 +128,144 @@ def test_unknown_encoder_is_named(document: dict[str, Any], tmp_path: Path) -> N
     document["model"] = {"architecture": "unet", "encoder": "tu-nonsense"}
     with pytest.raises(TrainingError, match="tu-nonsense"):
         _trainer(document, tmp_path)
+
+
+def _killed_after_a_validation(document: dict[str, Any], out: Path) -> None:
+    """Start the command, and end it with SIGKILL as soon as it has saved something."""
+    config = out.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-m", "seg_perception.cli", "train", "--device", "cpu"]
+    with subprocess.Popen([*command, "--config", str(config), "--out", str(out)], stderr=subprocess.DEVNULL) as process:
+        while not (out / checkpoint.LAST).exists():
+            assert process.poll() is None, "the command ended early"
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_nothing_is_lost_by_a_kill(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"].update(steps=24)
+    _killed_after_a_validation(document, tmp_path / "killed")
+    assert checkpoint.load(tmp_path / "killed" / checkpoint.LAST)["step"] < 24
+    resumed = _trainer(document, tmp_path / "killed")
+    resumed.resume()
+    assert resumed.fit()
+    _trainer(document, tmp_path / "whole").fit()
+
+    whole, parts = (checkpoint.load(tmp_path / name / checkpoint.LAST) for name in ("whole", "killed"))
+    for key in ("network", "average"):
+        for name, weights in whole[key].items():
+            torch.testing.assert_close(parts[key][name], weights, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_one_network(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"].update(steps=60, validate_every=20, accumulate=2)
+    config = tmp_path / "boxes.yaml"
+    config.write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-m", "seg_perception.cli", "train", "--device", "cpu", "--processes", "2"]
+    run = subprocess.run([*command, "--config", config, "--out", tmp_path / "out"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("trained 60 steps") == 1
+    rows = _log(tmp_path / "out")
+    assert [int(row["step"]) for row in rows] == [20, 40, 60]
+    assert max(float(value) for row in rows for key, value in row.items() if key.startswith("miou ")) > 0.7
+
+
+def test_a_batch_in_parts_learns_as_well(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"].update(steps=40, validate_every=20, accumulate=2)
+    assert _trainer(document, tmp_path).fit()
+    first, last = (float(row["loss"]) for row in _log(tmp_path))
+    assert last < 0.8 * first
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(document: dict[str, Any]) -> None:
+    document["schedule"].update(batch=4, accumulate=3)
+    with pytest.raises(TrainingError, match="accumulate: is 3; allowed: a divisor of batch 4"):
+        TrainingConfig.from_dict(document)
+
+
+@contextmanager
+def _full_disk(free: int) -> Iterator[None]:
+    """No file can grow beyond `free` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_what_was_there(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"]["steps"] = 4
+    _trainer(document, tmp_path).fit()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    document["schedule"]["steps"] = 8
+    resumed = _trainer(document, tmp_path)
+    resumed.resume()
+    with _full_disk(free=20_000), pytest.raises(TrainingError, match=r"cannot be written \(File too large\)"):
+        resumed.fit()
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert kept.keys() == before.keys()
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        assert kept[tmp_path / name] == before[tmp_path / name]
+
+
+def test_checkpoints_of_older_versions_are_resumed(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"]["steps"] = 4
+    _trainer(document, tmp_path).fit()
+    state = checkpoint.load(tmp_path / checkpoint.LAST)
+    for key in ("objective", "learning_rate"):
+        del state[key]
+    state["validated_on"] = list(state["validated_on"])
+    state["config"]["schedule"] = {"steps": 4, "batch": 4}
+    checkpoint.save(tmp_path / checkpoint.LAST, state)
+    document["schedule"]["steps"] = 8
+    resumed = _trainer(document, tmp_path)
+    resumed.resume()
+    assert resumed.step == 4
+    assert resumed.fit()
+
+
+@pytest.mark.parametrize("labels_too", [False, True])
+def test_other_validation_frames_begin_a_new_best(document: dict[str, Any], tmp_path: Path, labels_too: bool) -> None:
+    """A score on frames that were replaced under the same names must not stand against those on the new ones."""
+    shutil.copytree(document["base"], tmp_path / "scenes")
+    document["base"] = str(tmp_path / "scenes")
+    document["schedule"].update(steps=40, validate_every=20)
+    _trainer(document, tmp_path / "out").fit()
+    (before,) = checkpoint.load(tmp_path / "out" / checkpoint.BEST)["scores"].values()
+    for path in (tmp_path / "scenes" / "val" / "images").iterdir():
+        cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), 60, np.uint8))
+    if labels_too:
+        write_scenes(tmp_path / "scenes" / "val", 4, seed=9)
+        for path in (tmp_path / "scenes" / "val" / "labels").iterdir():
+            cv2.imwrite(str(path), np.full((HEIGHT, WIDTH), 2, np.uint8))
+    document["schedule"].update(steps=41)
+    resumed = _trainer(document, tmp_path / "out")
+    resumed.resume()
+    assert resumed.fit()
+    state = checkpoint.load(tmp_path / "out" / checkpoint.BEST)
+    (after,) = state["scores"].values()
+    assert state["step"] == 41
+    assert after < before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_on_the_way_is_named_in_one_line(
+    document: dict[str, Any], tmp_path: Path, workers: int
+) -> None:
+    shutil.copytree(document["base"], tmp_path / "scenes")
+    document["base"] = str(tmp_path / "scenes")
+    document["schedule"].update(workers=workers, memory_gb=0.0)
+    trainer = _trainer(document, tmp_path / "out")
+    for path in (tmp_path / "scenes" / "train" / "images").iterdir():
+        path.write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"^/\S*/train/images/\d+\.png: cannot be decoded; remove it or replace it$"):
+        trainer.fit()
+
+
+def test_a_file_of_torch_that_is_no_checkpoint_is_named(document: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / checkpoint.LAST)
+    with pytest.raises(TrainingError, match=r"last\.pt: of torch, but not a checkpoint of this program"):
+        _trainer(document, tmp_path).resume()
