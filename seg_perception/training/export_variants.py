@@ -39,7 +39,7 @@ TORCH_RUNTIMES = (Runtime("torch-cuda", "f16"), Runtime("torch-cuda", "bf16"), R
 """The same for the torch engine."""
 
 FLOAT, INT8, DYNAMIC, TORCH = "fp32", "int8", "int8_dynamic", "torch"
-SENSITIVITY_IMAGES = 4
+SENSITIVITY_IMAGES = 2
 BLAMED = 10
 """So many layers are named when int8 is refused."""
 

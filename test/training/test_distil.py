@@ -1,0 +1,95 @@
+"""Distillation: the student comes closer to the teacher, even where nothing is labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seg_perception.cli import main
+from seg_perception.models.build import PixelClassifier
+from seg_perception.models.deploy import normalise
+from seg_perception.training import checkpoint
+from seg_perception.training.distil import Distillation
+
+
+def _network(width: int, seed: int) -> PixelClassifier:
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+    return PixelClassifier(nn.Sequential(*layers, nn.Conv2d(width, 3, 1)), 32)
+
+
+class _NoLabels(nn.Module):
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return 0.0 * logits.sum()
+
+
+def test_student_learns_from_the_teacher_alone() -> None:
+    student, teacher = _network(8, 1), _network(16, 2)
+    images = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8)
+    labels = torch.full((1, 32, 32), 255, dtype=torch.uint8)
+    objective = Distillation(_NoLabels(), student, teacher, 3)
+
+    def divergence() -> float:
+        with torch.no_grad():
+            said, wanted = (functional.log_softmax(n(normalise(images)), 1) for n in (student, teacher))
+            return float(functional.kl_div(said, wanted, reduction="batchmean", log_target=True))
+
+    before = divergence()
+    frozen = [parameter.clone() for parameter in teacher.parameters()]
+    trained = [p for p in [*student.parameters(), *objective.parameters()] if p.requires_grad]
+    optimizer = torch.optim.Adam(dict.fromkeys(trained), 0.01)
+    losses = []
+    for _ in range(150):
+        loss = objective(student, images, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+    assert divergence() < 0.5 * before
+    assert all(torch.equal(a, b) for a, b in zip(frozen, teacher.parameters(), strict=True))
+
+
+@pytest.fixture()
+def student(document: dict[str, Any], tmp_path: Path) -> Path:
+    """A configuration of half the teacher's width."""
+    document["model"] = {
+        "architecture": "unet",
+        "encoder": "tu-resnet18",
+        "options": {"channels": [8, 8, 8, 8], "decoder_channels": [8, 8, 8, 8, 8]},
+    }
+    document["schedule"].update(steps=4)
+    path = tmp_path / "student.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_command_trains_a_student_that_exports_like_any(student: Path, training: Path, tmp_path: Path) -> None:
+    assert main(["distil", "--config", str(student), "--teacher", str(training), "--out", str(tmp_path / "out")]) == 0
+    weights = checkpoint.load(tmp_path / "out" / checkpoint.BEST)["average"]
+    assert weights["network.encoder.model.conv1.weight"].shape[0] == 64
+    assert not [name for name in weights if "adapter" in name or "teacher" in name]
+
+
+def test_bundle_as_a_teacher_is_refused(student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bundle.yaml").touch()
+    assert main(["distil", "--config", str(student), "--teacher", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    assert "give the training that it came from" in capsys.readouterr().err
+
+
+def test_teacher_of_other_classes_is_refused(
+    student: Path, training: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = [{"id": 0, "name": "all", "color": [1, 2, 3], "cost": 0, "kind": "ground"}]
+    (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes}))
+    student.write_text(student.read_text().replace("classes: classes.yaml", f"classes: {tmp_path / 'classes.yaml'}"))
+    assert main(["distil", "--config", str(student), "--teacher", str(training), "--out", str(tmp_path / "o")]) == 2
+    assert "knows the classes sky, road, box, the configuration all" in capsys.readouterr().err
