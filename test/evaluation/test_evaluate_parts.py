@@ -1,0 +1,216 @@
+"""What evaluations count with: sight, flicker, heights above the ground, remaps, robots."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seg_perception.core import pose
+from seg_perception.core.camera import Camera
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import DataError
+from seg_perception.core.grid import GridSpec
+from seg_perception.core.poses import CameraPose
+from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
+from seg_perception.evaluation.evaluate_ground import above_ground
+from seg_perception.evaluation.evaluate_pictures import snapshot_indices, worst_of
+from seg_perception.evaluation.evaluate_remap import load_remap
+from seg_perception.evaluation.evaluate_robot import Robot
+from seg_perception.evaluation.sight import SeenCells, Sight, overlap
+
+SPEC = GridSpec(0.2, 200, 200, -20.0, -20.0)
+CAMERA = Camera(320, 240, np.array([[160.0, 0.0, 159.5], [0.0, 160.0, 119.5], [0.0, 0.0, 1.0]]))
+
+
+def looking(yaw, x=0.0, y=0.0):
+    """45 degrees to either side, from a height of 1.5 m and 0.3 rad down."""
+    base = pose.from_rpy((x, y, 0.0), 0.0, 0.0, yaw)
+    mount = pose.base_from_optical((0.0, 0.0, 1.5), 0.0, 0.3, 0.0)
+    return Sight.of(CAMERA, CameraPose(base @ mount, base), 15.0)
+
+
+@given(st.floats(-4.0, 4.0), st.floats(-3.0, 3.0))
+def test_the_field_of_view_is_where_the_camera_looks(yaw, x):
+    sight = looking(yaw, x)
+
+    def sees(distance, bearing):
+        return bool(sight.contains(np.array(x + distance * np.cos(bearing)), np.array(distance * np.sin(bearing))))
+
+    assert sees(8.0, yaw) and sees(8.0, yaw + 0.6) and sees(8.0, yaw - 0.6)
+    assert not sees(8.0, yaw + 0.95) and not sees(8.0, yaw - 0.95) and not sees(8.0, yaw + np.pi)
+    assert not sees(16.0, yaw), "too far"
+    assert not sees(0.8, yaw), "below the image"
+
+
+@given(st.floats(-3.0, 3.0))
+def test_nothing_is_seen_behind_what_stands(yaw):
+    sight = looking(yaw)
+    x, y = (values.astype(np.float64) for values in np.meshgrid(*SPEC.centres()))
+    forward, left = x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw)
+    wall = (abs(forward - 6.0) < 0.4) & (abs(left) < 2.0)
+    visible = sight.visible(SPEC, wall)
+    assert visible[(abs(left) < 1.0) & (forward > 3.0) & (forward < 5.3)].all()
+    assert not visible[(abs(left) < 1.8) & (forward > 6.9)].any()
+    assert visible[wall & (abs(left) < 1.8)].any()
+    inside = sight.contains(x, y)
+    nearly = cv2.dilate(inside.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    assert not (visible & ~nearly).any()
+    free = sight.visible(SPEC, np.zeros_like(wall))
+    assert (free & inside).sum() > 0.97 * inside.sum()
+
+
+@given(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), st.tuples(st.integers(-9, 9), st.integers(-9, 9)))
+def test_windows_overlap_where_their_cells_are_the_same(before, now):
+    rows, columns = np.meshgrid(np.arange(7), np.arange(7), indexing="ij")
+    ours, theirs = overlap(before, now, (7, 7))
+    for axis, places in enumerate((rows, columns)):
+        np.testing.assert_array_equal(places[ours] + now[axis], places[theirs] + before[axis])
+    shared = max(0, 7 - abs(now[0] - before[0])) * max(0, 7 - abs(now[1] - before[1]))
+    assert rows[ours].size == shared
+
+
+def test_what_was_seen_is_remembered_while_it_stays_in_the_window():
+    seen, nothing = SeenCells(), np.zeros((4, 4), np.bool_)
+    here = nothing.copy()
+    here[1, 2] = True
+    assert seen.update(GridSpec(1.0, 4, 4, 0.0, 0.0), here).sum() == 1
+    later = seen.update(GridSpec(1.0, 4, 4, 1.0, 1.0), nothing)
+    assert later[0, 1] and later.sum() == 1
+    seen.update(GridSpec(1.0, 4, 4, 9.0, 1.0), nothing)
+    assert not seen.update(GridSpec(1.0, 4, 4, 1.0, 1.0), nothing).any()
+
+
+def test_what_comes_back_flickers_and_what_moves_on_does_not():
+    a, b = np.zeros((2, 5), np.uint8), np.ones((2, 5), np.uint8)
+    half = a.copy()
+    half[0] = 1
+    flicker = MaskFlicker()
+    assert [flicker.update(mask) for mask in (a, a, half, b, b)] == [None, None, 0.0, 0.0, 0.0]
+    flicker = MaskFlicker()
+    assert [flicker.update(mask) for mask in (a, half, a, a)] == [None, None, 0.5, 0.0]
+    assert flicker.update(np.zeros((3, 3), np.uint8)) is None
+
+
+def test_the_flicker_of_a_grid_follows_its_window():
+    flicker = GridFlicker()
+    world = np.full((6, 6), -1, np.int8)
+    world[2, 1:5] = 0
+    grids = []
+    for corner, value in ((0, 0), (1, 100), (2, 0)):
+        now = world.copy()
+        now[2, 3] = value
+        grids.append((GridSpec(0.5, 4, 4, 0.5 * corner, 0.0), now[:4, corner : corner + 4]))
+    assert [flicker.update(*grid) for grid in grids] == [None, None, pytest.approx(1 / 3, abs=1e-6)]
+
+
+@given(st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.floats(-0.1, 0.1))
+def test_heights_are_above_the_ground_however_it_tilts(a, b, offset):
+    random = np.random.default_rng(0)
+    xy = random.uniform(-10, 10, (3000, 2))
+    height = np.where(np.arange(3000) % 10 == 0, random.uniform(0.5, 2.0, 3000), 0.0)
+    z = a * xy[:, 0] + b * xy[:, 1] + offset + height
+    np.testing.assert_allclose(above_ground(np.column_stack([xy, z]), 0.0), height, atol=0.05)
+
+
+def test_without_points_there_are_no_heights():
+    assert above_ground(np.zeros((0, 3)), 0.0).shape == (0,)
+
+
+TABLE = ClassTable.from_dicts(
+    [
+        {"id": 0, "name": "road", "color": [1, 2, 3], "cost": 0, "kind": "ground"},
+        {"id": 1, "name": "car", "color": [4, 5, 6], "cost": 100, "kind": "obstacle"},
+    ]
+)
+
+
+def test_a_remap_names_classes_or_their_ids(tmp_path):
+    path = tmp_path / "remap.yaml"
+    path.write_text("11: unlabelled\nlane: road\n3: 1\nsky: 255\n")
+    assert dict(load_remap(path, TABLE)) == {11: 255, "lane": 0, 3: 1, "sky": 255}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("lane: street", "street"), ("", "no table"), ("a: [", "YAML"), ("lane: [1]", "no class")]
+)
+def test_a_remap_to_what_does_not_exist_is_refused(tmp_path, text, reason):
+    path = tmp_path / "remap.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=reason):
+        load_remap(path, TABLE)
+
+
+def test_a_robot_reads_what_the_nodes_would(tmp_path):
+    path = tmp_path / "robot.yaml"
+    document = {
+        "/**/segmenter": {"ros__parameters": {"model": "x"}},
+        "/**/grid_mapper": {
+            "ros__parameters": {
+                "cameras": ["front", "rear"],
+                "resolution": 0.1,
+                "pose_source": "tf",
+                "front": {"mount": {"x": 1.0, "yaw": 0.5}},
+                "rear.mount.z": 2.0,
+            }
+        },
+    }
+    path.write_text(yaml.safe_dump(document))
+    robot = Robot.load(path)
+    assert robot.mapper.resolution == 0.1 and robot.pose_source == "tf" and robot.world_frame == "odom"
+    front, rear = robot.camera("front"), robot.camera("rear")
+    np.testing.assert_allclose(front.base_from_optical, pose.base_from_optical((1.0, 0.0, 0.0), 0.0, 0.0, 0.5))
+    np.testing.assert_allclose(rear.base_from_optical, pose.base_from_optical((0.0, 0.0, 2.0), 0.0, 0.0, 0.0))
+    assert robot.camera("left") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["- 1", "grid_mapper: 3", "grid_mapper: {ros__parameters: {pose_source: gps}}", "a: ["]
+)
+def test_a_robot_that_is_none_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match="robot.yaml"):
+        Robot.load(path)
+
+
+def test_the_defaults_of_a_robot_are_those_of_the_node(tmp_path):
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
+
+    path = tmp_path / "robot.yaml"
+    path.write_text("grid_mapper: {ros__parameters: {}}")
+    robot, node = Robot.load(path), GridMapperParameters()
+    for name in ("pose_source", "max_odometry_gap", "world_frame", "base_frame"):
+        assert getattr(robot, name) == getattr(node, name)
+    assert robot.mapper == node.mapper_config()
+    assert tuple(camera.name for camera in robot.cameras) == node.camera_names()
+    np.testing.assert_array_equal(robot.cameras[0].base_from_optical, node.base_from_optical())
+
+
+@given(st.integers(0, 200))
+def test_snapshots_are_spread_over_all_frames(count):
+    indices = snapshot_indices(count)
+    assert len(indices) == min(6, count) and indices == sorted(set(indices))
+    assert all(0 <= index < count for index in indices)
+
+
+def test_the_worst_frames_of_several_recordings():
+    entries = [
+        {"kind": kind, "index": index, "value": value, "view": view}
+        for kind, index, value in [("lowest_miou", i, i / 20) for i in range(12, 0, -1)]
+        + [("most_false_free", i, i / 20) for i in range(12)]
+        + [("snapshot", i, None) for i in range(12)]
+        for view in ("camera", "overlay")
+    ]
+    chosen = worst_of(entries)
+    by_kind = {
+        kind: [e["index"] for e in chosen if e["kind"] == kind and e["view"] == "camera"]
+        for kind in ("lowest_miou", "most_false_free", "snapshot")
+    }
+    assert by_kind["lowest_miou"] == [1, 2, 3, 4, 5, 6]
+    assert by_kind["most_false_free"] == [11, 10, 9, 8, 7, 6]
+    assert len(by_kind["snapshot"]) == 6 and len(chosen) == 36
