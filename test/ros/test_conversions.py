@@ -125,7 +125,7 @@ def test_backends_agree_on_every_encoding():
     if BACKENDS["cv_bridge"] is None:
         pytest.skip("cv_bridge is not installed, or does not work with the installed OpenCV and NumPy")
     rng = np.random.default_rng(1)
-    for name, encoding in conversions.ENCODINGS.items():
+    for name, encoding in ENCODINGS.items():
         pixels = rng.integers(0, np.iinfo(encoding.dtype).max, (8, 10, encoding.channels)).astype(encoding.dtype)
         msg = image(pixels, name)
         ours = conversions.image_to_bgr(msg, BACKENDS["opencv"])
