@@ -18,7 +18,7 @@ def table(result: Mapping[str, Any]) -> str:
         ("segmenter on top of it (wait + convert + publish), ms", _overhead(result["ours"][0]), ""),
     ]
     for ours, theirs in zip(result["ours"], plain, strict=True):
-        name = f"{ours['scenario']} in" if ours["scenario"] != "flood" else f"{ours['sent_hz']:.0f} Hz in (too many)"
+        name = _in(ours)
         rows.append((f"{name}: masks per second", _number(ours["masks_hz"]), _number(theirs and theirs["masks_hz"])))
         latencies = _triple(ours["image_to_mask_ms"]), _triple(theirs and theirs["image_to_mask_ms"])
         rows.append((f"{name}: image to mask, ms", *latencies))
@@ -45,6 +45,12 @@ def table(result: Mapping[str, Any]) -> str:
     if isinstance(baseline, str):
         lines.append(f"\nplain node: not measured: {baseline}")
     return "\n".join(lines)
+
+
+def _in(result: Mapping[str, Any]) -> str:
+    sent = f"{result['sent_hz']:.0f} Hz in"
+    known = {"flood": f"{sent} (as many as arrive)", "overload": f"{sent} (twice its capacity)"}
+    return known.get(result["scenario"], f"{result['scenario']} in")
 
 
 def _overhead(scenario: Mapping[str, Any]) -> str:
