@@ -412,6 +412,36 @@ def test_letterboxed_input_has_unknown_borders_and_its_camera(make_rig, tmp_path
     }
 
 
+def test_cropped_input_has_its_camera_and_what_was_cut_off_is_unknown(make_rig, tmp_path):
+    rig = make_rig(model=threshold_bundle.write_threshold_bundle(tmp_path / "crop", resize="crop"))
+    rig.connect()
+    wide = Camera(160, 40, CAMERA.matrix, CAMERA.model, CAMERA.distortion)
+    resize = Resize(threshold_bundle.WIDTH, threshold_bundle.HEIGHT, "crop")
+
+    def answered():
+        rig.send_info(wide)
+        header = rig.send(half_bright(160, 40))
+        rig.answer(header)
+        return next((m for m in rig.mask_infos if m.header == header), None)
+
+    msg = wait_for(answered, "camera_info of the mask")
+    np.testing.assert_allclose(conversions.camera_from_info(msg).matrix, resize.camera(wide).matrix)
+    pixels = conversions.image_to_mask(rig.answer(msg.header))
+    assert set(pixels[:, 0]) == {threshold_bundle.DARK} and set(pixels[:, -1]) == {threshold_bundle.BRIGHT}
+
+    assert rig.client.set_parameter(rig.path, "mask_size", "input").successful
+    header = rig.send(half_bright(160, 40))
+    mask = conversions.image_to_mask(rig.answer(header))
+    confidence = conversions.image_to_mask(rig.answer(header, rig.confidences))
+    seen = resize.fit(160, 40).seen
+    cut_off = np.ones((40, 160), bool)
+    cut_off[seen.slices] = False
+    assert cut_off.any()
+    assert set(mask[cut_off]) == {255} and set(confidence[cut_off]) == {0}
+    assert set(mask[~cut_off]) == {threshold_bundle.DARK, threshold_bundle.BRIGHT}
+    assert set(confidence[~cut_off]) == {threshold_bundle.CONFIDENCE}
+
+
 def test_silence_and_incompatible_publishers_are_diagnosed(client, make_rig):
     diagnostics = client.collect(DiagnosticArray, "/diagnostics", qos.stream_output())
     rig = make_rig(reliability="reliable", timeout=0.5)
