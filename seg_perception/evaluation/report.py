@@ -69,7 +69,7 @@ def _context(out: Path, metrics: Mapping[str, Any], series: FrameSeries) -> dict
         "problems": list(_problems(metrics)),
         "tiles": list(_tiles(metrics)),
         "charts": list(filter(None, _charts(series))),
-        "pictures": picture_groups(out, series.first_stamp_ns),
+        "pictures": picture_groups(out, series.first_stamp_ns, series.camera.tolist()),
         "grid": _grid(metrics),
         "classes": _classes(metrics.get("mask")),
         "latency": {
@@ -107,9 +107,9 @@ def _tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if mask := metrics.get("mask"):
         yield _tile("mIoU", number(mask["miou"]), f"pixel accuracy {number(mask['pixel_accuracy'])}")
     if near := (metrics.get("grid") or {}).get(_NEAR):
-        yield _tile("False free", number(near["false_free"]), f"of obstacle cells, {_NEAR} m")
-        yield _tile("Obstacles found", number(near["occupied_recall"]), f"of obstacle cells, {_NEAR} m")
-        yield _tile("Free ground found", number(near["free_recall"]), f"of free cells, {_NEAR} m")
+        for key, cells in (("false_free", "obstacle"), ("occupied_recall", "obstacle"), ("free_recall", "free")):
+            if near[key] is not None:
+                yield _tile(_GRID_TITLES[key].capitalize(), number(near[key]), f"of {cells} cells, {_NEAR} m")
     flicker = metrics.get("flicker") or {}
     if flicker.get("mask") is not None:
         of_grid = flicker.get("grid")
@@ -119,8 +119,8 @@ def _tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if total := (metrics.get("latency_ms") or {}).get("total"):
         yield _tile("Latency, p99", f"{number(total['p99'], 1)} ms", f"half within {number(total['p50'], 1)} ms")
     frames = metrics["frames"]
-    yield _tile("Frames", str(frames["read"]), f"{frames['masks']} masks, {frames['grids']} grids")
-    yield _tile("With labels", str(frames["labelled"]), "frames")
+    labelled = f", {frames['labelled']} with labels" if frames["labelled"] else ""
+    yield _tile("Frames", str(frames["read"]), f"{frames['masks']} masks, {frames['grids']} grids{labelled}")
 
 
 def _tile(title: str, value: str, note: str) -> dict[str, str]:

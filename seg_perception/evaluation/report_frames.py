@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,27 @@ _FIGURES = {
 _SHOWN = 3  # frames that are named for each reason
 
 
-@dataclass(frozen=True)
+@dataclass
 class Skipped:
-    """Frames that lack something for one reason; first: the first of them, in words."""
+    """Frames that lack something for one reason. detail: of the first of them."""
 
     reason: str
-    count: int
-    first: str
+    detail: str
+    count: int = 0
+    _names: list[str] = field(default_factory=list)
+
+    @property
+    def first(self) -> str:
+        """The first of them, and why in detail."""
+        more = ", …" if self.count > _SHOWN else ""
+        return ", ".join(self._names) + more + (f": {self.detail}" if self.detail else "")
+
+    def add(self, frame: Mapping[str, Any]) -> None:
+        """Count one more."""
+        self.count += 1
+        if self.count <= _SHOWN:
+            camera = f" of {frame['camera']}" if frame.get("camera") else ""
+            self._names.append(f"{frame.get('index')}{camera}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class FrameSeries:
         cameras: list[str] = []
         starts: list[tuple[int, str]] = []
         figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, Skipped] = {}
         for number, frame in enumerate(frames):
             bag = str(frame.get("bag") or "")
             if not starts or starts[-1][1] != bag:
@@ -62,7 +76,7 @@ class FrameSeries:
                 value = (frame.get(part) or {}).get(key)
                 figures[name].append(np.nan if value is None else float(value))
             for reason in filter(None, (frame.get("skipped") or "").split("; ")):
-                reasons.setdefault(reason, []).append(_name(frame) if len(reasons.get(reason, ())) < _SHOWN else "")
+                reasons.setdefault(reason, Skipped(reason, frame.get("detail") or "")).add(frame)
         seconds = _seconds(stamps) if len(starts) == 1 else None
         return cls(
             seconds,
@@ -70,19 +84,10 @@ class FrameSeries:
             np.array(cameras, np.str_),
             starts,
             {name: np.array(values) for name, values in figures.items()},
-            [
-                Skipped(reason, len(names), ", ".join(filter(None, names)) + (", …" if len(names) > _SHOWN else ""))
-                for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1]))
-            ],
+            sorted(reasons.values(), key=lambda skipped: -skipped.count),
         )
 
 
 def _seconds(stamps: Sequence[int]) -> NDArray[np.float64] | None:
     since = (np.array(stamps, np.int64) - stamps[0]) / 1e9
     return since if (np.diff(since) >= 0).all() and since[-1] > 0 else None
-
-
-def _name(frame: Mapping[str, Any]) -> str:
-    camera = f" of {frame['camera']}" if frame.get("camera") else ""
-    detail = f" ({frame['detail']})" if frame.get("detail") else ""
-    return f"{frame.get('index')}{camera}{detail}"

@@ -24,6 +24,11 @@ _TITLES = {
     "snapshot": ("Snapshots", "mIoU"),
 }
 """Kind → heading, name of the value."""
+_LEGENDS = {
+    "difference": "Difference: green where the mask is right, red where it is wrong, grey where there is no label.",
+    "grid": "Grid, from above, the nose of the robot up: green free, yellow unsure, red occupied, grey unknown; "
+    "to the right of it the truth, where it is known.",
+}
 
 
 @dataclass(frozen=True)
@@ -51,22 +56,26 @@ class PictureGroup:
     frames: tuple[FramePictures, ...]
 
     @property
-    def compares(self) -> bool:
-        """Whether a view shows where the mask is wrong."""
-        return any(view.name == "difference" for frame in self.frames for view in frame.views)
+    def legend(self) -> str:
+        """What the colours of its views mean."""
+        views = {view.name for frame in self.frames for view in frame.views}
+        return " ".join(text for view, text in _LEGENDS.items() if view in views)
 
 
-def picture_groups(out: Path, first_stamp_ns: int | None) -> list[PictureGroup]:
-    """What `out`/pictures.json lists, by kind; the captions count the time from the first stamp, where it tells one."""
+def picture_groups(out: Path, first_stamp_ns: int | None, cameras: Sequence[str]) -> list[PictureGroup]:
+    """What `out`/pictures.json lists, by kind. first_stamp_ns: where the captions count the time from, if it tells one.
+    cameras: of all frames, in their order.
+    """
     path = out / PICTURES_FILE
     try:
         entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        groups: dict[str, dict[tuple[str, int], list[Mapping[str, Any]]]] = {kind: {} for kind in _TITLES}
+        groups: dict[str, dict[int, list[Mapping[str, Any]]]] = {kind: {} for kind in _TITLES}
         for entry in entries:
-            frames = groups[entry["kind"]]
-            frames.setdefault((entry.get("bag", ""), entry["index"]), []).append(entry)
+            groups[entry["kind"]].setdefault(entry["index"], []).append(entry)
         return [
-            PictureGroup(_TITLES[kind][0], tuple(_frame(out, views, first_stamp_ns) for views in frames.values()))
+            PictureGroup(
+                _TITLES[kind][0], tuple(_frame(out, views, first_stamp_ns, cameras) for views in frames.values())
+            )
             for kind, frames in groups.items()
             if frames
         ]
@@ -74,14 +83,17 @@ def picture_groups(out: Path, first_stamp_ns: int | None) -> list[PictureGroup]:
         raise DataError(f"{path}: cannot be read ({error!r}); evaluate again") from error
 
 
-def _frame(out: Path, entries: Sequence[Mapping[str, Any]], first_stamp_ns: int | None) -> FramePictures:
+def _frame(
+    out: Path, entries: Sequence[Mapping[str, Any]], first_stamp_ns: int | None, cameras: Sequence[str]
+) -> FramePictures:
     first = entries[0]
-    bag = f" of {Path(first['bag']).name}" if first.get("bag") else ""
+    camera = cameras[first["index"]] if first["index"] < len(cameras) else ""
+    source = f" of {camera}" if camera else ""
     after = "" if first_stamp_ns is None else f", {(first['stamp_ns'] - first_stamp_ns) / 1e9:.1f} s"
     what = _TITLES[first["kind"]][1]
     value = f": {what} {number(first['value'])}" if what and first.get("value") is not None else ""
     views = tuple(View(str(e.get("view", "")), str(e["file"]), _jpeg(out / e["file"])) for e in entries)
-    return FramePictures(f"frame {first['index']}{bag}{after}{value}", views)
+    return FramePictures(f"frame {first['index']}{source}{after}{value}", views)
 
 
 def _jpeg(path: Path) -> str:

@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path: Path) -> None:
     for value in (metrics["mask"]["miou"], metrics["mask"]["iou"]["pole"], metrics["grid"]["0-15"]["false_free"]):
         assert f" {value:.4f}" in text
     assert f"{metrics['latency_ms']['total']['p99']:.1f} ms" in text
-    assert "60 frames in 5.9 s" in text and "no pose 2 7 (no transform at the stamp), 57" in text
+    assert "60 frames in 5.9 s" in text and "no pose 2 7, 57: no transform at the stamp" in text
     assert "Compared with the recorded true grid" in text
     diagonal = 100 * metrics["mask"]["confusion"][3][3] / sum(metrics["mask"]["confusion"][3])
     assert f" {diagonal:.0f} " in text.partition("Confusion")[2]
