@@ -122,6 +122,7 @@ def make_bundle(tmp_path: Path) -> BundleFactory:
         resize: str = "stretch",
         version: str = "1.0.0",
         data: object = "drawn by hand",
+        format: str = "onnx",
     ) -> Path:
         return write_bundle(
             tmp_path / name,
@@ -138,6 +139,7 @@ def make_bundle(tmp_path: Path) -> BundleFactory:
                     green_threshold_model() if model is None else model,
                     halves_mask() if golden_mask is None else golden_mask,
                     entries,
+                    format,
                 )
                 for variant, entries in (accepted or {"fp32": (Accepted(Runtime("cpu"), {"miou": 1.0}, 1.0),)}).items()
             ],

@@ -15,15 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch engine needs torch: pip install -r requirements/train.txt")
 
-from conftest import CLASSES, HEIGHT, WIDTH, halves_image, halves_mask
-
 from seg_perception.core.errors import BundleError, EngineError, ImageError
-from seg_perception.engines.bundle import Bundle, NewVariant, write_bundle
+from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
 from seg_perception.engines.torch import TorchEngine
 from seg_perception.engines.torch_program import load_program, save_program
 
+WIDTH, HEIGHT = 32, 24
 SPEC = InputSpec(WIDTH, HEIGHT)
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -48,28 +47,18 @@ def program() -> bytes:
 
 
 @pytest.fixture
-def bundle(program: bytes, tmp_path: Path) -> Bundle:
+def bundle(program: bytes, make_bundle: Callable[..., Path]) -> Bundle:
     """A bundle with the variant `torch` alone."""
     accepted = tuple(Accepted(Runtime(p, "bf16"), {"miou": 1.0}, 1.0) for p in ("torch-cpu", "torch-cuda"))
-    return write_bundle(
-        tmp_path / "halves",
-        version="1.0.0",
-        licence="MIT",
-        provenance={},
-        scores={},
-        table=CLASSES,
-        input_spec=SPEC,
-        golden_image=halves_image(),
-        variants=[NewVariant("torch", program, halves_mask(), accepted, "pt2")],
-    )
+    return Bundle.load(make_bundle(model=program, accepted={"torch": accepted}, format="pt2"))
 
 
 @pytest.mark.parametrize("hint", ["f32", "bf16"])
-def test_engine_gives_mask_and_confidence(program: bytes, hint: str) -> None:
+def test_engine_gives_mask_and_confidence(program: bytes, hint: str, image: np.ndarray, mask: np.ndarray) -> None:
     engine = TorchEngine(program, SPEC, Runtime("torch-cpu", hint), threads=1, label="halves")
-    result = engine.infer(halves_image())
-    np.testing.assert_array_equal(result.mask, halves_mask())
-    np.testing.assert_array_equal(result.confidence, 200 * halves_mask())
+    result = engine.infer(image)
+    np.testing.assert_array_equal(result.mask, mask)
+    np.testing.assert_array_equal(result.confidence, 200 * mask)
     assert engine.description == f"halves, torch-cpu {hint}, 1 thread"
     assert not engine.degraded
 
@@ -86,10 +75,10 @@ def test_bad_images_are_refused(program: bytes) -> None:
         TorchEngine(program, SPEC, Runtime("torch-cpu", "f32")).infer(np.zeros((4, 4, 3)))
 
 
-def test_a_bundle_brings_its_program(bundle: Bundle) -> None:
+def test_a_bundle_brings_its_program(bundle: Bundle, image: np.ndarray, mask: np.ndarray) -> None:
     assert (bundle.root / "model.torch.pt2").is_file()
     engine = load_engine(bundle, threads=1)
-    np.testing.assert_array_equal(engine.infer(halves_image()).mask, halves_mask())
+    np.testing.assert_array_equal(engine.infer(image).mask, mask)
     assert engine.description == "halves 1.0.0 torch, torch-cpu bf16, 1 thread"
 
 
@@ -99,13 +88,40 @@ def test_without_a_gpu_a_program_for_one_says_so(bundle: Bundle) -> None:
         load_engine(bundle, "cuda:0")
 
 
+class FullGpu:
+    """What runs the network on a GPU, with memory for the golden image and one more."""
+
+    def __init__(self, network: Callable[..., tuple[torch.Tensor, torch.Tensor]], *_: object) -> None:
+        self._network, self._left = network, 2
+
+    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not self._left:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+        self._left -= 1
+        planes = self._network(torch.from_numpy(pixels)[None])
+        return planes[0][0].numpy(), planes[1][0].numpy()
+
+
+def test_a_gpu_out_of_memory_is_replaced_by_the_cpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, image: np.ndarray, mask: np.ndarray
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr("seg_perception.engines.torch._OnGpu", FullGpu)
+    engine = load_engine(bundle, "cuda:0", threads=1)
+    for expected in ("torch-cuda bf16, GPU 0", "torch-cpu bf16, 1 thread"):
+        np.testing.assert_array_equal(engine.infer(image).mask, mask)
+        assert engine.description == f"halves 1.0.0 torch, {expected}"
+    assert "torch-cuda bf16, GPU 0: the GPU failed (CUDA out of memory. Tried" in engine.degraded
+
+
 @needs_gpu
 @pytest.mark.parametrize("hint", ["f32", "bf16", "f16"])
-def test_on_a_gpu_every_frame_is_a_new_one(program: bytes, hint: str) -> None:
+def test_on_a_gpu_every_frame_is_a_new_one(program: bytes, hint: str, image: np.ndarray, mask: np.ndarray) -> None:
     engine = TorchEngine(program, SPEC, Runtime("torch-cuda", hint))
-    first, second = engine.infer(halves_image()), engine.infer(np.ascontiguousarray(halves_image()[:, ::-1]))
-    np.testing.assert_array_equal(first.mask, halves_mask())
-    np.testing.assert_array_equal(second.mask, halves_mask()[:, ::-1])
+    first, second = engine.infer(image), engine.infer(np.ascontiguousarray(image[:, ::-1]))
+    np.testing.assert_array_equal(first.mask, mask)
+    np.testing.assert_array_equal(second.mask, mask[:, ::-1])
 
 
 def test_a_program_of_another_size_is_refused(program: bytes) -> None:
