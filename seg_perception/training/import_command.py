@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ExportError, ModelImportError
 from seg_perception.core.label_forms import FORMS
-from seg_perception.core.labels import LabelFolder
+from seg_perception.core.labels import LabelFolder, load_remap
 from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import CHANNEL_ORDERS, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--architecture", default="", help="torchvision's name of it, for weights (e.g. lraspp_mobilenet_v3_large)")
     add("--calibration", type=Path, metavar="PATH", help="folder of images, or bag: for int8, and for the gate")
     add("--labels", type=Path, metavar="FOLDER", help="labels of these images: then the gate knows the truth")
-    add("--form", choices=tuple(FORMS), default="ids", help="of the labels (default: %(default)s)")
+    add("--label-form", choices=tuple(FORMS), default="ids", help="of the labels (default: %(default)s)")
+    add("--label-remap", type=Path, metavar="YAML", help="label of the folder → class of the network, or 255")
     add("--accept", action="store_true", help="keep a variant that is over the gate's limits; the manifest says so")
     add("--version", default="1.0.0", help="version of the bundle (default: %(default)s)")
     add("--licence", default="unknown", help="of the weights (default: %(default)s)")
@@ -178,7 +179,8 @@ def _held_out(
 ) -> Source:
     """Frames with their labels, or with the masks of the float reference."""
     if args.labels:
-        samples = labelled(frames, LabelFolder(args.labels, args.form, table), resize)
+        remap = load_remap(args.label_remap) if args.label_remap else None
+        samples = labelled(frames, LabelFolder(args.labels, args.label_form, table, remap), resize)
         return Source(args.calibration.name, samples, 1.0)
     images: list[NDArray[np.uint8]] = [resize.apply(frame.image) for frame in frames]
     return Source(OWN_MASKS, [(image, engine.infer(image).mask) for image in images], 1.0)
