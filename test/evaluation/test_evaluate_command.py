@@ -1,0 +1,114 @@
+"""`seg-perception evaluate` as it is typed: one bag, many bags, thresholds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from driving_bags import write_drive, write_robot
+from threshold_bundle import write_threshold_bundle
+
+from seg_perception.cli import main
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("common")
+    model, robot = write_threshold_bundle(folder / "bundle"), write_robot(folder / "robot.yaml")
+    return ["evaluate", "--model", str(model), "--robot", str(robot), "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bags")
+    write_drive(folder / "one", 4)
+    write_drive(folder / "two", 6)
+    shutil.copytree(folder / "one", folder / "three")
+    (folder / "three" / "one.mcap").write_bytes(b"no bag at all")
+    return folder
+
+
+def test_a_bag_in_and_a_verdict_out(common, bags, tmp_path, capsys):
+    out, thresholds = tmp_path / "out", tmp_path / "thresholds.yaml"
+    thresholds.write_text("mask.miou: {min: 0.9}\n")
+    command = [*common, "--bag", str(bags / "two"), "--labels", "/truth/labels", "--out", str(out)]
+    assert main([*command, "--thresholds", str(thresholds)]) == 0
+    assert {path.name for path in out.iterdir()} >= {"metrics.json", "frames.jsonl", "junit.xml", "report.html", "bag"}
+    printed = capsys.readouterr().out
+    assert "6 masks and 6 grids of 6 frames" in printed and "mIoU" in printed
+    thresholds.write_text("mask.miou: {min: 0.9}\nfrom nowhere: {min: 1}\n")
+    assert main([*command, "--thresholds", str(thresholds)]) == 1, "judged anew, not evaluated anew"
+
+
+def test_many_bags_give_one_result_and_one_that_fails_is_named(common, bags, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [*common, "--bags", str(bags / "*"), "--workers", "2", "--labels", "/truth/labels", "--out", str(out)]
+    assert main(command) == 1
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [failed["bag"] for failed in metrics["failed"]] == [str(bags / "three")]
+    assert "three" in capsys.readouterr().out
+    assert metrics["inputs"] == [str(bags / "one"), str(bags / "two")]
+    assert metrics["frames"]["read"] == metrics["frames"]["labelled"] == 10
+    frames = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
+    assert [frame["index"] for frame in frames] == list(range(10))
+    assert [frame["bag"] for frame in frames] == [str(bags / "one")] * 4 + [str(bags / "two")] * 6
+    for entry in json.loads((out / "pictures.json").read_text()):
+        assert (out / entry["file"]).is_file()
+    single = json.loads((out / "bags" / "two" / "metrics.json").read_text())
+    assert single["frames"]["read"] == 6
+    assert (out / "report.html").is_file()
+
+
+def test_when_no_bag_can_be_evaluated_that_is_an_error(common, bags, tmp_path, capsys):
+    assert main([*common, "--bags", str(bags / "three"), "--out", str(tmp_path / "out")]) == 2
+    assert "three" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--bags", "/nowhere/*"], "/nowhere/*"),
+        (["--images", "/nowhere"], "/nowhere"),
+        (["--bag", "/nowhere", "--workers", "0"], "--workers"),
+        (["--bag", "/nowhere", "--thresholds", "/none.yaml"], "/none.yaml"),
+        (["--bag", "/nowhere", "--robot", "hovercraft"], "hovercraft"),
+    ],
+)
+def test_a_mistake_is_one_line(common, tmp_path, capsys, arguments, reason):
+    assert main([*common, "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and reason in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_ray_is_asked_for_only_where_it_is(common, bags, tmp_path, capsys):
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        assert main([*common, "--bags", str(bags / "one"), "--ray", "auto", "--out", str(tmp_path)]) == 2
+        assert "pip install ray" in capsys.readouterr().err
+    else:
+        pytest.skip("ray is installed")
+
+
+def test_a_killed_evaluation_goes_on(common, tmp_path):
+    bag, whole, killed = write_drive(tmp_path / "bag", 150), tmp_path / "whole", tmp_path / "killed"
+    command = [sys.executable, "-m", "seg_perception.cli", *common, "--bag", str(bag)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, "--out", str(killed)], env=environment, stderr=subprocess.DEVNULL) as process:
+        recording, deadline = killed / "bag" / "bag.mcap", time.monotonic() + 60.0
+        while not (recording.exists() and recording.stat().st_size > 40_000) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert not (killed / "metrics.json").exists(), "it was killed too late for this test"
+    for out in (killed, whole):
+        assert main([*common, "--bag", str(bag), "--out", str(out)]) == 0
+    results = [json.loads((out / "metrics.json").read_text()) for out in (killed, whole)]
+    for section in ("grid", "flicker", "frames"):
+        assert results[0][section] == results[1][section]
