@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.engines.bundle import Bundle
+from seg_perception.engines.resize import Resize
 from seg_perception.evaluation import recording as topics
 from seg_perception.evaluation.demo_pictures import drive_pictures, material_pictures
 from seg_perception.evaluation.drive_material import DriveMaterial
@@ -28,7 +29,7 @@ def report(
     recording = Recording(out / "bag")
     if isinstance(material, DriveMaterial):
         truth = DriveTruth(material)
-        scores = _drive_scores(recording, frame_of, material, truth, bundle.table)
+        scores = _drive_scores(recording, frame_of, material, truth, bundle)
         summary = {**_counts(recording, frame_of), **scores, **_model(recording, bundle), "device": device}
         drive_pictures(out, recording, frame_of, material, truth, bundle, summary)
     else:
@@ -60,10 +61,12 @@ def _latency(received: Mapping[int, int], frame_of: Mapping[int, int]) -> dict[s
 
 
 def _drive_scores(
-    recording: Recording, frame_of: Mapping[int, int], drive: DriveMaterial, truth: DriveTruth, table: ClassTable
+    recording: Recording, frame_of: Mapping[int, int], drive: DriveMaterial, truth: DriveTruth, bundle: Bundle
 ) -> dict[str, Any]:
+    spec = bundle.manifest.input
+    resize = Resize(spec.width, spec.height, spec.resize)
     simulated = ClassTable.load(share_folder() / "config" / "classes" / "camvid.yaml")
-    miou = mask_miou(recording, frame_of, drive.labels, table, simulated)
+    miou = mask_miou(recording, frame_of, drive.labels, resize, bundle.table, simulated)
     with tqdm(total=len(frame_of), desc="comparing with the truth", unit="frame") as progress:
         grid = grid_figures(recording, frame_of, truth, progress.update)
     return {"mask": {"miou": None if miou is None else round(miou, 4)}, "grid": grid}

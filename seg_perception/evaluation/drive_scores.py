@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.metrics import GridScore, confusion, mean_iou
+from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.recording import Recording
 
 GRID_RANGE_M = 15.0
@@ -70,11 +70,17 @@ class SeenCells:
 
 
 def mask_miou(
-    recording: Recording, frame_of: Mapping[int, int], labels: NDArray[np.uint8], table: ClassTable, truth: ClassTable
+    recording: Recording,
+    frame_of: Mapping[int, int],
+    labels: NDArray[np.uint8],
+    resize: Resize,
+    table: ClassTable,
+    truth: ClassTable,
 ) -> float | None:
-    """mIoU of the published masks over all frames; None if there are none.
+    """mIoU of the published masks over all frames, where the model has seen the image; None if there are none.
 
-    frame_of: stamp → frame. labels: (N, H, W) uint8 ids of `truth`; classes are matched by name.
+    frame_of: stamp → frame. labels: (N, H, W) uint8 ids of `truth`; classes are matched by name. resize, table: the
+    model's.
     """
     to_table = np.full(256, UNLABELLED, np.uint8)
     ids = {entry.name: entry.id for entry in table.classes}
@@ -85,8 +91,8 @@ def mask_miou(
     for stamp, mask in recording.masks():
         if stamp in frame_of:
             expected = to_table[labels[frame_of[stamp]]]
-            size = (expected.shape[1], expected.shape[0])
-            counts += confusion(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), expected, n_classes)
+            height, width = expected.shape
+            counts += confusion(resize.restore(mask, UNLABELLED, width, height), expected, n_classes)
     return mean_iou(counts) if counts.any() else None
 
 

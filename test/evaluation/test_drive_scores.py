@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.grid import GridSpec
+from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.drive_scores import SeenCells, grid_figures, mask_miou
 from seg_perception.evaluation.recording import GridMessage
 
@@ -121,17 +122,25 @@ def test_classes_are_matched_by_name_and_masks_may_have_another_size() -> None:
     labels[1, 0, 0] = 255
     mask = np.repeat(np.repeat(np.array([[1, 0]], np.uint8), 2, axis=0), 1, axis=1)
     recording = FakeRecording([(7, mask), (8, mask), (9, mask)], [])
-    miou = mask_miou(recording, {7: 0, 8: 1}, labels, table("wall", "road"), table("road", "wall"))  # type: ignore[arg-type]
+    miou = mask_miou(recording, {7: 0, 8: 1}, labels, Resize(2, 2), table("wall", "road"), table("road", "wall"))  # type: ignore[arg-type]
+    assert miou == 1.0
+
+
+def test_masks_are_compared_where_the_model_has_seen_the_image() -> None:
+    labels = np.array([[[1, 1, 0, 1, 1, 1]]], np.uint8).repeat(2, axis=1)
+    recording = FakeRecording([(7, np.array([[0, 1], [0, 1]], np.uint8))], [])
+    classes = table("road", "wall")
+    miou = mask_miou(recording, {7: 0}, labels, Resize(2, 2, "crop"), classes, classes)  # type: ignore[arg-type]
     assert miou == 1.0
 
 
 def test_a_class_that_the_model_lacks_is_left_out() -> None:
     labels = np.array([[[0, 1]]], np.uint8)
     recording = FakeRecording([(7, np.zeros((1, 2), np.uint8))], [])
-    miou = mask_miou(recording, {7: 0}, labels, table("road"), table("road", "grass"))  # type: ignore[arg-type]
+    miou = mask_miou(recording, {7: 0}, labels, Resize(2, 1), table("road"), table("road", "grass"))  # type: ignore[arg-type]
     assert miou == pytest.approx(1.0)
 
 
 def test_without_masks_there_is_no_score() -> None:
     labels = np.zeros((1, 2, 2), np.uint8)
-    assert mask_miou(FakeRecording([], []), {7: 0}, labels, table("road"), table("road")) is None  # type: ignore[arg-type]
+    assert mask_miou(FakeRecording([], []), {7: 0}, labels, Resize(2, 2), table("road"), table("road")) is None  # type: ignore[arg-type]
