@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
-from seg_perception.evaluation.frames_file import read_frames
+from seg_perception.evaluation.result_files import FRAMES_FILE, read_frames
 
 _Key = tuple[str, str, int, int]
 
@@ -49,7 +49,7 @@ def pair(a: Path, b: Path) -> Pairs:
     Where no recording has the same path in both, the same name will do. Raises DataError: a frames.jsonl that cannot be
     read, or no frame in common.
     """
-    frames_a, frames_b = ([_slim(frame) for frame in read_frames(folder)] for folder in (a, b))
+    frames_a, frames_b = ([_slim(frame) for frame in read_frames(folder / FRAMES_FILE)] for folder in (a, b))
     for name in (_path, _short_names):
         keyed_a, keyed_b = (_keyed(frames, name(frames)) for frames in (frames_a, frames_b))
         common = [key for key in keyed_a if key in keyed_b]

@@ -16,10 +16,17 @@ from typing import Any
 
 from seg_perception.core.errors import DataError, SegPerceptionError
 from seg_perception.engines.bundle import Bundle
-from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, Totals, read_frames
-from seg_perception.evaluation.evaluate_pictures import PICTURES_FILE, PICTURES_FOLDER, worst_of
+from seg_perception.evaluation.evaluate_metrics import Totals
+from seg_perception.evaluation.evaluate_pictures import worst_of
 from seg_perception.evaluation.evaluate_run import Progress, Request, evaluate
 from seg_perception.evaluation.evaluate_worker import COUNT, request_from
+from seg_perception.evaluation.result_files import (
+    FRAMES_FILE,
+    METRICS_FILE,
+    PICTURES_FILE,
+    PICTURES_FOLDER,
+    read_frames,
+)
 from seg_perception.evaluation.whole_file import write_whole
 
 BAGS_FOLDER = "bags"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,6 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.metrics import GridScore, iou, mean_iou, pixel_accuracy
 from seg_perception.evaluation.evaluate_frame import STAGES
 from seg_perception.evaluation.grid_bands import BANDS, FIGURES
-
-FRAMES_FILE, METRICS_FILE = "frames.jsonl", "metrics.json"
 
 
 class Totals:
@@ -85,14 +81,6 @@ class Totals:
             "confusion": matrix[np.ix_([c.id for c in entries], [c.id for c in entries])].tolist(),
             "classes": [c.name for c in entries],
         }
-
-
-def read_frames(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a frames.jsonl; a last one that was cut off is left out."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
 
 
 def totals_of(lines: Iterable[dict[str, Any]], table: ClassTable) -> Totals:

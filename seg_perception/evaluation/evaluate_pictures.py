@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.grid_view import GridView, occupancy_rgb, truth_rgb
+from seg_perception.evaluation.result_files import PICTURES_FILE, PICTURES_FOLDER
 from seg_perception.evaluation.whole_file import write_whole
 
-PICTURES_FILE, PICTURES_FOLDER = "pictures.json", "pictures"
 LOWEST_MIOU, MOST_FALSE_FREE, SNAPSHOT = "lowest_miou", "most_false_free", "snapshot"
 KEPT = 6
 

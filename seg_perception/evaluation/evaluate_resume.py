@@ -20,9 +20,14 @@ from seg_perception.core.messages import image_to_mask
 from seg_perception.engines.base import Segmentation
 from seg_perception.evaluation.bags import open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import Frame
-from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, read_frames
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, topic
-from seg_perception.evaluation.evaluate_pictures import PICTURES_FILE, PICTURES_FOLDER
+from seg_perception.evaluation.result_files import (
+    FRAMES_FILE,
+    METRICS_FILE,
+    PICTURES_FILE,
+    PICTURES_FOLDER,
+    read_frames,
+)
 from seg_perception.evaluation.whole_file import write_whole
 
 REQUEST_FILE = "request.json"

@@ -18,7 +18,7 @@ from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_grids import GridReplay
 from seg_perception.evaluation.evaluate_ground import TruthGrids, TruthLidar
 from seg_perception.evaluation.evaluate_masks import decode_images, segment_images
-from seg_perception.evaluation.evaluate_metrics import FRAMES_FILE, METRICS_FILE, read_frames, totals_of
+from seg_perception.evaluation.evaluate_metrics import totals_of
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, OutputBag
 from seg_perception.evaluation.evaluate_pictures import WorstFrames, snapshot_indices
 from seg_perception.evaluation.evaluate_resume import EarlierMasks, clean_up, prepare
@@ -27,6 +27,7 @@ from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, Fold
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import Stages
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames
 from seg_perception.evaluation.whole_file import write_whole
 
 

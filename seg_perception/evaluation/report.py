@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from seg_perception.core.errors import DataError
-from seg_perception.evaluation.frames_file import read_frames
 from seg_perception.evaluation.page import number, render
 from seg_perception.evaluation.report_charts import Chart, curves, histogram
 from seg_perception.evaluation.report_frames import FrameSeries
 from seg_perception.evaluation.report_pictures import picture_groups
-from seg_perception.evaluation.verdict import METRICS_FILE, Outcome, read_outcomes
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, REPORT_FILE, read_frames
+from seg_perception.evaluation.verdict import Outcome, read_outcomes
 from seg_perception.evaluation.whole_file import write_whole
-
-REPORT_FILE = "report.html"
 
 _MOST_CURVES = 8  # cameras that a chart can tell apart
 _MOST_BAGS = 12  # that fit as marks
@@ -49,7 +47,7 @@ def write_report(out: Path) -> None:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); evaluate again") from error
-    series = FrameSeries.collect(read_frames(out))
+    series = FrameSeries.collect(read_frames(out / FRAMES_FILE))
     try:
         page = render("report.html", **_context(out, metrics, series))
     except (KeyError, TypeError, AttributeError) as error:
@@ -160,7 +158,7 @@ def _grid(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     rows = [{"band": band, "figures": [figures.get(key) for key in _GRID_TITLES]} for band, figures in bands.items()]
     truth = metrics.get("grid_truth")
-    return {"titles": list(_GRID_TITLES.values()), "rows": rows, "truth": _TRUTHS.get(truth, truth)}
+    return {"titles": list(_GRID_TITLES.values()), "rows": rows, "truth": _TRUTHS.get(str(truth), truth)}
 
 
 def _classes(mask: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -13,8 +13,7 @@ import cv2
 
 from seg_perception.core.errors import DataError
 from seg_perception.evaluation.page import number
-
-PICTURES_FILE = "pictures.json"
+from seg_perception.evaluation.result_files import PICTURES_FILE
 
 _WIDTH = 720  # pixels: sharp across a phone, and in a third of a page
 _QUALITY = 80

@@ -15,10 +15,9 @@ from xml.etree import ElementTree
 import yaml
 
 from seg_perception.core.errors import DataError
+from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE
 from seg_perception.evaluation.whole_file import write_whole
 
-METRICS_FILE = "metrics.json"
-JUNIT_FILE = "junit.xml"
 _SUITE = "seg_perception.evaluate"
 
 
@@ -74,7 +73,7 @@ def load_thresholds(path: Path) -> list[Threshold]:
         document, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict) or not document:
+    if not isinstance(document, dict) or not document or not isinstance(node, yaml.MappingNode):
         raise DataError(f"{path}: has no thresholds; write lines like mask.miou: {{min: 0.6}}")
     names = [key.value for key, _ in node.value]
     if len(names) > len(document):  # YAML would keep the last of them and forget the others

@@ -1,4 +1,4 @@
-"""frames.jsonl: what an evaluation found out about every frame, one JSON object per line."""
+"""The files that an evaluation leaves in its folder, and what reads its frames."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from typing import Any
 
 from seg_perception.core.errors import DataError
 
+METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"
+PICTURES_FILE, PICTURES_FOLDER = "pictures.json", "pictures"
+JUNIT_FILE = "junit.xml"
+REPORT_FILE = "report.html"
 
 
-def read_frames(folder: Path) -> Iterator[dict[str, Any]]:
-    """The frames of an evaluation in `folder`, in their order. Raises DataError with the line that cannot be read."""
-    path = folder / FRAMES_FILE
+def read_frames(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a frames.jsonl, one for each frame; a last line that was cut off is left out.
+
+    Raises DataError with the line that cannot be read.
+    """
     where = str(path)
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
+                if not line.endswith("\n"):
+                    return
                 where = f"{path}:{number}"
                 frame = json.loads(line)
                 if not isinstance(frame, dict):
