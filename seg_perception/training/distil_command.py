@@ -15,7 +15,9 @@ from seg_perception.models.build import build
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
+from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation
+from seg_perception.training.finetune import complete
 from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.objective import Supervised
 from seg_perception.training.trained import Trained
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="training configuration of the small network")
     parser.add_argument("--teacher", type=Path, required=True, help="folder of a training with the same classes")
     parser.add_argument("--out", type=Path, required=True, help="folder of this training; export it like any other")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
 
 
@@ -45,16 +48,14 @@ def run(args: argparse.Namespace) -> int:
     model, n = config.model, len(table.classes)
     student = build(model.architecture, model.encoder, model.options, n)
     objective = Distillation(Supervised(config, train, n).loss, student, teacher.network, n)
-    trainer = Trainer(config, table, train, validation, args.out, objective, student)
+    fabric = fabric_of(args.device, bf16=config.schedule.bf16)
+    fabric.launch()
+    trainer = Trainer(config, table, train, validation, args.out, objective, student, fabric)
     if args.resume:
         trainer.resume()
     elif model.weights:
         trainer.start_from_weights()
-    if trainer.fit():
-        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
-        return 0
-    print(f"stopped at step {trainer.step}; go on with --resume")
-    return 130
+    return complete(trainer, args.out)
 
 
 def _teacher(folder: Path, table: ClassTable) -> Trained:

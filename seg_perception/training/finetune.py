@@ -11,7 +11,8 @@ from seg_perception.models.build import PixelClassifier
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
-from seg_perception.training.objective import Objective
+from seg_perception.training.devices import fabric_of
+from seg_perception.training.train_command import EXIT_INTERRUPTED
 from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; export it like a training")
     parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
     parser.add_argument("--steps", type=int, default=steps, help="length of the fine-tuning (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
 
 
@@ -36,21 +38,26 @@ def require_fresh(args: argparse.Namespace) -> None:
         raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
 
 
-def finetune(
-    args: argparse.Namespace, trained: Trained, network: PixelClassifier, objective: Objective | None = None
-) -> int:
+def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifier) -> int:
     """Train `network` into `args.out`; 0 when the steps were completed, 130 when a signal ended it (resume then)."""
     config = shortened(trained.config, args.steps)
     train = load_sources(config, config.train, trained.table)
     validation = load_sources(config, config.validation, trained.table)
-    trainer = Trainer(config, trained.table, train, validation, args.out, objective, network)
+    fabric = fabric_of(args.device, bf16=config.schedule.bf16)
+    fabric.launch()
+    trainer = Trainer(config, trained.table, train, validation, args.out, network=network, fabric=fabric)
     if args.resume:
         trainer.resume()
+    return complete(trainer, args.out)
+
+
+def complete(trainer: Trainer, out: Path) -> int:
+    """Train to the end; 0 when the schedule was completed, 130 when a signal ended it (resume then)."""
     if trainer.fit():
-        print(f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}")
+        print(f"trained {trainer.step} steps; weights in {out / checkpoint.BEST}")
         return 0
     print(f"stopped at step {trainer.step}; go on with --resume")
-    return 130
+    return EXIT_INTERRUPTED
 
 
 def shortened(config: TrainingConfig, steps: int) -> TrainingConfig:
