@@ -82,13 +82,17 @@ class BagConfig:
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """Frames `first_seed` … `first_seed + frames - 1` of the simulator, rendered once into `cache`."""
+    """Frames `first_seed` … `first_seed + frames - 1` of the simulator, rendered once into `cache`.
+
+    remap: id of CamVid's classes, which the simulator has → id of the class table, or 255.
+    """
 
     cache: str
     frames: int
     share: float = 1.0
     first_seed: int = 0
     size: list[int] = field(default_factory=lambda: [640, 360])
+    remap: dict[int | str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require(self.frames > 0, "frames", self.frames, "at least 1")

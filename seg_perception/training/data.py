@@ -110,15 +110,13 @@ def _bag(path: Path, bag: BagConfig, config: TrainingConfig, table: ClassTable) 
     labelled = set(labels.stems())
     images = [image for image in images_of(folder, LAYOUTS["ids"], "") if image.stem in labelled]
     if not images:
-        raise DataError(
-            f"{given}: no label of an image on {bag.image_topic}; name them <stamp in ns>.png"
-        )
+        raise DataError(f"{given}: no label of an image on {bag.image_topic}; name them <stamp in ns>.png")
     return _Entry(f"{path.name}{bag.image_topic}", images, labels, bag.share, _region(bag))
 
 
 def _simulation(cache: Path, config: SimulationConfig, table: ClassTable) -> _Entry:
     folder, names = render_missing(config, cache)
-    labels = LabelFolder(folder / "labels", "ids", table)
+    labels = LabelFolder(folder / "labels", "ids", table, config.remap)
     images = [folder / "images" / f"{name}.png" for name in names]
     return _Entry(f"{SIMULATION}/{config.first_seed}", images, labels, config.share)
 

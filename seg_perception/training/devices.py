@@ -19,6 +19,8 @@ def fabric_of(device: str = "cpu", processes: int = 1, bf16: bool = False) -> Fa
     """
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")  # advice to its own users
+    if processes < 1:
+        raise TrainingError(f"{processes} processes: at least 1 is needed")
     kind, index = _parse(device)
     if kind == "cuda":
         _check_gpus(device, processes, index)

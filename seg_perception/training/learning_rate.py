@@ -16,7 +16,8 @@ class LearningRate:
 
     def __init__(self, schedule: ScheduleConfig) -> None:
         self._schedule = schedule
-        self._state: dict[str, Any] = {"best": -math.inf, "waited": 0, "factor": 1.0}
+        self._state: dict[str, Any] = {"factor": 1.0}
+        self.forget_scores()
 
     def at(self, progress: float) -> float:
         """The rate of the step that begins there."""
@@ -38,6 +39,10 @@ class LearningRate:
         state["waited"] += 1
         if state["waited"] >= self._schedule.patience:
             state.update(waited=0, factor=state["factor"] / 2)
+
+    def forget_scores(self) -> None:
+        """The scores to come are of something else."""
+        self._state.update(best=-math.inf, waited=0)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs."""

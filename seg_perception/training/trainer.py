@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -127,9 +128,11 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self.step, self._elapsed_s = state["step"], state["elapsed_s"]
-        if state["validated_on"] == self._validated_on:  # else no score of before can be compared with those to come
+        self._rate.load_state_dict(state.get("learning_rate", {}))
+        if state["validated_on"] == self._validated_on:
             self._best = state["best"]
-            self._rate.load_state_dict(state.get("learning_rate", {}))
+        else:  # no score of before can be compared with those to come
+            self._rate.forget_scores()
         self._records.resume(self.step)
 
     def _new_optimizer(self) -> torch.optim.AdamW:
@@ -152,7 +155,8 @@ class Trainer:
         parts = schedule.accumulate * fabric.world_size
         if schedule.batch % parts:
             raise TrainingError(
-                f"schedule.batch {schedule.batch} cannot be divided into {parts} equal parts; change it"
+                f"schedule.batch {schedule.batch} cannot be cut into {parts} equal parts, one per process and "
+                "accumulation; change it"
             )
         loader = DataLoader(
             self._mixture,
@@ -167,8 +171,7 @@ class Trainer:
             for images, labels in loader:
                 yield fabric.to_device(images), fabric.to_device(labels)
         except DataError as error:  # from a worker it comes with the worker's traceback
-            reason = str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]
-        raise DataError(reason)  # without the error as its cause, which would keep the workers alive
+            raise DataError(str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]) from error
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         schedule = self.config.schedule
@@ -281,5 +284,4 @@ class Trainer:
 
 def _single_threaded(worker: int) -> None:
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the process group: the trainer ends its workers itself
-        signal.signal(number, signal.SIG_IGN)
+    os.setpgrp()  # signals to the process group are for the trainer, which ends its workers itself

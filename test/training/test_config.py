@@ -37,6 +37,20 @@ def test_survives_the_way_to_yaml_and_back(document: dict[str, Any]) -> None:
         ("train", {"folders": []}, "train: no source"),
         ("train", {"folders": [{"void": []}]}, r"folders\[0\]: key path is missing"),
         ("train", {"folders": [{"path": "train", "share": 0}]}, r"folders\[0\]: share: is 0"),
+        ("train", {"folders": [{"path": "x", "layout": "kitti"}]}, "layout: is 'kitti'; allowed: ids, colour, camvid"),
+        ("train", {"folders": [{"path": "x", "layout": "voc"}]}, "split: is ''; allowed: a name, for voc"),
+        ("train", {"folders": [{"path": "x", "split": "train"}]}, "split: is 'train'; allowed: no name, for ids"),
+        ("train", {"folders": [{"path": "x", "region": [0, 0.9, 1, 0.5]}]}, r"region: is \[0.0, 0.9, 1.0, 0.5\]"),
+        ("train", {"folders": [{"path": "x", "remap": {"rider": "car"}}]}, "remap: rider: is 'car'; must be int"),
+        ("train", {"folders": [{"path": "x", "remap": {1.5: 2}}]}, "remap: key 1.5: is 1.5; must be int or str"),
+        ("train", {"bags": [{"path": "b", "image_topic": "/i", "cache": "c"}]}, "give either label_topic or labels"),
+        ("schedule", {"policy": "step"}, "policy: is 'step'; allowed: cosine, one_cycle, plateau"),
+        (
+            "schedule",
+            {"cross_entropy": 0, "dice": 0},
+            "cross_entropy, dice, focal, lovasz: is 0; allowed: at least one",
+        ),
+        ("schedule", {"focal": -1}, "focal: is -1.0; allowed: 0 or more"),
     ],
 )
 def test_wrong_values_are_named(document: dict[str, Any], section: str, change: dict[str, Any], message: str) -> None:
@@ -48,3 +62,17 @@ def test_wrong_values_are_named(document: dict[str, Any], section: str, change: 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"none\.yaml: cannot read"):
         TrainingConfig.load(tmp_path / "none.yaml")
+
+
+def test_configurations_of_before_stay_readable(document: dict[str, Any]) -> None:
+    """What a checkpoint of the first version says of itself."""
+    plain = TrainingConfig.from_dict(document).to_dict()
+    for name in ("accumulate", "policy", "patience", "cross_entropy", "focal", "lovasz", "memory_gb"):
+        del plain["schedule"][name]
+    del plain["model"]["weights"]
+    for part in ("train", "validation"):
+        del plain[part]["bags"]
+        for folder in plain[part]["folders"]:
+            for name in ("layout", "split", "remap", "region"):
+                del folder[name]
+    assert TrainingConfig.from_dict(plain) == TrainingConfig.from_dict(document)
