@@ -12,6 +12,10 @@ import yaml
 from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.mapping import MapperConfig
+from seg_perception.evaluation.drive_material import DriveMaterial
+from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
+from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.material import Material, Mount
 from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
 from seg_perception.evaluation.recording import TOPICS
@@ -54,6 +58,8 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     """
     bag = out / "bag"
     shutil.rmtree(bag, ignore_errors=True)
+    if isinstance(material, DriveMaterial):
+        DriveTruthGrids(material, _layout(request)).prepare(len(material.names[: request.frames or None]))
     parameters = out / "parameters.yaml"
     parameters.write_text(yaml.safe_dump(_parameters(request, material, bag), sort_keys=False), encoding="utf-8")
     with_grid = not material.why_no_grid
@@ -95,6 +101,7 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> dict[str,
             "timeout_s": _READY_S,
             "rehearse": True,
             "lockstep": not with_grid,
+            "truth": _truth_layout(request, material),
         },
         "segmenter": {
             "model": request.model,
@@ -113,6 +120,17 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> dict[str,
             **_mount_parameters(material.mount),
         }
     return {f"/**/{name}": {"ros__parameters": parameters} for name, parameters in nodes.items()}
+
+
+def _layout(request: RunRequest) -> MapperConfig:
+    return Robot.load(robot_file(request.robot)).mapper
+
+
+def _truth_layout(request: RunRequest, material: Material) -> list[float]:
+    if not isinstance(material, DriveMaterial):
+        return [0.0, 0.0, 0.0]
+    config = _layout(request)
+    return [config.resolution, config.size_x, config.size_y]
 
 
 def _mount_parameters(mount: Mount) -> dict[str, float]:

@@ -18,6 +18,7 @@ from seg_perception.evaluation.material import EncodedImage, RawImage, decode
 IMAGE, COMPRESSED = "/image", "/image/compressed"
 MASK, CONFIDENCE, OVERLAY = "/segmentation/mask", "/segmentation/confidence", "/segmentation/overlay"
 GRID, ODOMETRY = "/occupancy_grid", "/odom"
+TRUTH_LABELS, TRUTH_GRID = "/truth/labels", "/truth/occupancy_grid"
 TOPICS = (
     IMAGE,
     COMPRESSED,
@@ -31,6 +32,8 @@ TOPICS = (
     "/segmentation/label_info",
     GRID,
     "/obstacles",
+    TRUTH_LABELS,
+    TRUTH_GRID,
     "/segmenter/status",
     "/grid_mapper/status",
     "/diagnostics",

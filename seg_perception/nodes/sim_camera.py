@@ -1,6 +1,7 @@
 """Camera driver node that plays a simulated drive, a rosbag2 or a folder of images in real time.
 
-Published: `image` (or `image/compressed`), `camera_info`, `odom` and TF, as far as the material knows them.
+Published: `image` (or `image/compressed`), `camera_info`, `odom` and TF, as far as the material knows them; of a drive
+`truth/labels` and `truth/occupancy_grid` as well.
 stdout: one line `<index> <count> <stamp, ns>` per published frame, for whoever started it.
 """
 
@@ -8,14 +9,15 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import rclpy
 from geometry_msgs.msg import Quaternion
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import OccupancyGrid, Odometry
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -24,15 +26,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from seg_perception.core import pose
-from seg_perception.evaluation.drive_material import DriveRequest, rendered_drive
+from seg_perception.core.mapping import MapperConfig
+from seg_perception.evaluation.drive_material import DriveMaterial, DriveRequest, rendered_drive
+from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
 from seg_perception.evaluation.material import EncodedImage, Frame, Motion, RawImage, open_material
 from seg_perception.nodes.plain import run_plain
 from seg_perception.nodes.readiness import wait_for_subscriptions, wait_until_active
 from seg_perception.nodes.rehearsal import Rehearsal
 from seg_perception.nodes.vehicle_transforms import BASE, WORLD, VehicleTransforms
-from seg_perception.ros.conversions import camera_to_info, stamp_to_ns
+from seg_perception.ros.conversions import camera_to_info, grid_to_msg, mask_to_image, stamp_to_ns
 from seg_perception.ros.parameters import ParameterSet, parameter
-from seg_perception.ros.qos import stream_output
+from seg_perception.ros.qos import latched, stream_output
 
 _ANSWER_S = 2.0
 
@@ -49,6 +53,9 @@ class SimCameraParameters:
     timeout_s: float = parameter(30.0, "how long to wait for these to answer, s", minimum=0.0, read_only=True)
     rehearse: bool = parameter(
         False, "show the first image until its mask is recorded and the nodes of wait_for have inputs", read_only=True
+    )
+    truth: tuple[float, ...] = parameter(
+        (0.0, 0.0, 0.0), "resolution, size_x and size_y of grids with the truth of a drive, m; 0: none", read_only=True
     )
     lockstep: bool = parameter(False, "publish a frame only after the mask of the one before", read_only=True)
 
@@ -69,6 +76,7 @@ class SimCamera(Node):
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", stream_output())
         self._odometry = self.create_publisher(Odometry, "odom", QoSProfile(depth=50))
         self._transforms = VehicleTransforms(self, material.mount) if material.mount else None
+        self._truth = self._publish_truth(values) if any(values.truth) else None
         self._unanswered: int | None = None
         if values.lockstep:
             self.create_subscription(Image, "segmentation/mask", self._on_mask, stream_output())
@@ -107,10 +115,28 @@ class SimCamera(Node):
                 self._finished.set_result(None)
             return
         header = self._header(frame)
+        if self._truth:
+            self._truth(index, header)
         self._publish(frame, header)
         stamp = stamp_to_ns(header.stamp)
         self._unanswered = stamp if self._parameters.lockstep else None
         print(index, self._count, stamp, flush=True)
+
+    def _publish_truth(self, values: SimCameraParameters) -> Callable[[int, Header], None] | None:
+        """What publishes the true labels and grid of a frame; None where only the material of others is played."""
+        if not isinstance(self._material, DriveMaterial):
+            return None
+        material = self._material
+        resolution, size_x, size_y = values.truth
+        grids = DriveTruthGrids(material, MapperConfig(resolution=resolution, size_x=size_x, size_y=size_y))
+        labels = self.create_publisher(Image, "truth/labels", stream_output())
+        occupancy = self.create_publisher(OccupancyGrid, "truth/occupancy_grid", latched())
+
+        def publish(index: int, header: Header) -> None:
+            labels.publish(mask_to_image(np.asarray(material.labels[index]), header))
+            occupancy.publish(grid_to_msg(*grids.grid(index), Header(stamp=header.stamp, frame_id=WORLD)))
+
+        return publish
 
     def _publish(self, frame: Frame, header: Header) -> None:
         if frame.motion:
