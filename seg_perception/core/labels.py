@@ -15,6 +15,9 @@ from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS, Label, LabelSource, colour_code, colour_name
 
+UNLABELLED_NAME = "unlabelled"
+"""Stands for 255 in a remap's file."""
+
 _SHOWN = 5  # wrong labels that an error lists
 
 
@@ -95,15 +98,25 @@ class LabelFolder:
         return self._classes.get(label.name, UNLABELLED if label.void else -1)
 
 
-def load_remap(path: Path) -> dict[int | str, int]:
-    """A remap from a YAML file with lines `id or name: id of the class table, or 255`. Raises DataError."""
+def load_remap(path: Path, table: ClassTable) -> dict[int | str, int]:
+    """Lines `label: class` of a YAML file: id or name of a label → id or name of a class, or 255 or "unlabelled".
+
+    Raises DataError: not such a file, or a class that the table lacks.
+    """
     try:
-        remap = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(remap, dict) or not all(type(k) in (int, str) and type(v) is int for k, v in remap.items()):
-        raise DataError(f"{path}: is no remap of labels; write lines like 11: 255, or sidewalk: 4")
-    return remap
+    if not isinstance(document, dict) or not all(type(label) in (int, str) for label in document):
+        raise DataError(f"{path}: is no remap of labels; write lines like 11: {UNLABELLED_NAME}, or sidewalk: pavement")
+    targets: dict[int | str, int] = {UNLABELLED_NAME: UNLABELLED, UNLABELLED: UNLABELLED}
+    for entry in table.classes:
+        targets |= {entry.name: entry.id, entry.id: entry.id}
+    for label, target in document.items():
+        if type(target) not in (int, str) or target not in targets:
+            names = ", ".join(entry.name for entry in table.classes)
+            raise DataError(f"{path}: {label}: {target!r} is no class; use one of {names}, or {UNLABELLED_NAME}")
+    return {label: targets[target] for label, target in document.items()}
 
 
 def _pixel_codes(picture: NDArray[Any]) -> NDArray[np.int32]:

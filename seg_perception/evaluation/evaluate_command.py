@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS
+from seg_perception.core.labels import load_remap
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation import evaluate_bags
-from seg_perception.evaluation.evaluate_remap import load_remap
 from seg_perception.evaluation.evaluate_run import Request, evaluate
 from seg_perception.evaluation.report import write_report
 from seg_perception.evaluation.verdict import check, load_thresholds
@@ -82,10 +82,14 @@ def _request(args: argparse.Namespace) -> Request:
         robot=args.robot,
         labels=args.labels,
         label_form=args.label_form,
-        label_remap=load_remap(args.label_remap, Bundle.load(args.model).table) if args.label_remap else (),
+        label_remap=_remap(args.label_remap, args.model) if args.label_remap else (),
         truth_grid=args.truth_grid,
         truth_lidar=args.truth_lidar,
     )
+
+
+def _remap(path: Path, model: str) -> tuple[tuple[int | str, int], ...]:
+    return tuple(load_remap(path, Bundle.load(model).table).items())
 
 
 def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _held_out(
 ) -> Source:
     """Frames with their labels, or with the masks of the float reference."""
     if args.labels:
-        remap = load_remap(args.label_remap) if args.label_remap else None
+        remap = load_remap(args.label_remap, table) if args.label_remap else None
         samples = labelled(frames, LabelFolder(args.labels, args.label_form, table, remap), resize)
         return Source(args.calibration.name, samples, 1.0)
     images: list[NDArray[np.uint8]] = [resize.apply(frame.image) for frame in frames]

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
-from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.poses import CameraPose
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_ground import above_ground
 from seg_perception.evaluation.evaluate_pictures import snapshot_indices, worst_of
-from seg_perception.evaluation.evaluate_remap import load_remap
 from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.sight import SeenCells, Sight, overlap
 
@@ -118,30 +116,6 @@ def test_heights_are_above_the_ground_however_it_tilts(a, b, offset):
 
 def test_without_points_there_are_no_heights():
     assert above_ground(np.zeros((0, 3)), 0.0).shape == (0,)
-
-
-TABLE = ClassTable.from_dicts(
-    [
-        {"id": 0, "name": "road", "color": [1, 2, 3], "cost": 0, "kind": "ground"},
-        {"id": 1, "name": "car", "color": [4, 5, 6], "cost": 100, "kind": "obstacle"},
-    ]
-)
-
-
-def test_a_remap_names_classes_or_their_ids(tmp_path):
-    path = tmp_path / "remap.yaml"
-    path.write_text("11: unlabelled\nlane: road\n3: 1\nsky: 255\n")
-    assert dict(load_remap(path, TABLE)) == {11: 255, "lane": 0, 3: 1, "sky": 255}
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"), [("lane: street", "street"), ("", "no table"), ("a: [", "YAML"), ("lane: [1]", "no class")]
-)
-def test_a_remap_to_what_does_not_exist_is_refused(tmp_path, text, reason):
-    path = tmp_path / "remap.yaml"
-    path.write_text(text)
-    with pytest.raises(DataError, match=reason):
-        load_remap(path, TABLE)
 
 
 def test_a_robot_reads_what_the_nodes_would(tmp_path):
