@@ -78,6 +78,13 @@ class Resize:
         canvas[place.slices] = scaled
         return canvas
 
+    def labels(self, labels: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
+        """(H, W) uint8 of an image → (height, width) of what `apply` makes of it: nearest pixel, `outside` beside."""
+        seen, place = self.fit(labels.shape[1], labels.shape[0])
+        canvas = np.full((self.height, self.width), outside, np.uint8)
+        canvas[place.slices] = _nearest(labels[seen.slices], place.width, place.height)
+        return canvas
+
     def camera(self, camera: Camera) -> Camera:
         """The camera that would have taken the network's input, and so the mask."""
         seen, place = self.fit(camera.width, camera.height)
@@ -99,9 +106,8 @@ class Resize:
         `value` wherever the network has not seen the image.
         """
         seen, place = self.fit(width, height)
-        size = seen.width, seen.height
-        inner = np.asarray(cv2.resize(plane[place.slices], size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-        if size == (width, height):
+        inner = _nearest(plane[place.slices], seen.width, seen.height)
+        if (seen.width, seen.height) == (width, height):
             return inner
         restored = np.full((height, width), value, np.uint8)
         restored[seen.slices] = inner
@@ -113,6 +119,10 @@ def _moved(camera: Camera, x: int, y: int, width: int, height: int) -> Camera:
     matrix = camera.matrix.copy()
     matrix[:2, 2] += x, y
     return Camera(width, height, matrix, camera.model, camera.distortion)
+
+
+def _nearest(plane: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def _scale(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

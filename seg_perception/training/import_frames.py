@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seg_perception.core.classes import UNLABELLED
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.resize import Resize
@@ -64,9 +64,7 @@ def labelled(frames: Sequence[Frame], labels: LabelFolder, resize: Resize) -> li
             raise DataError(
                 f"{frame.name}: size {frame.image.shape[1::-1]} differs from its labels' {mask.shape[::-1]}"
             )
-        size = (resize.width, resize.height)
-        small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        samples.append((resize.apply(frame.image), np.asarray(small, np.uint8)))
+        samples.append((resize.apply(frame.image), resize.labels(mask, UNLABELLED)))
     if not samples:
         raise DataError(
             f"none of {len(frames)} frames has labels of its name (the first would be {frames[0].name}.png)"

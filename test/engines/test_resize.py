@@ -97,6 +97,17 @@ def test_a_restored_mask_takes_each_pixel_from_where_the_camera_saw_it(resize, w
 
 
 @given(RESIZES, SIDES, SIDES)
+def test_labels_lie_where_the_pixels_do(resize, width, height):
+    columns = np.tile(np.arange(width, dtype=np.uint8), (height, 1))
+    labels = resize.labels(columns, 255)
+    seen, place = resize.fit(width, height)
+    exact = (np.arange(place.width) + 0.5) * seen.width / place.width - 0.5 + seen.x
+    assert np.all(np.abs(labels[place.slices] - exact) <= 0.5 + 1e-6)
+    assert labels.shape == (resize.height, resize.width)
+    assert np.count_nonzero(labels == 255) == resize.width * resize.height - place.width * place.height
+
+
+@given(RESIZES, SIDES, SIDES)
 def test_masks_of_large_areas_come_back(resize, width, height):
     """A half-and-half image, resized, thresholded and restored, differs only beside its border."""
     image = np.zeros((height, width, 3), np.uint8)
