@@ -22,8 +22,21 @@ STAGES = ("decode", "infer", "grid", "write")
 SCORED_BAND = "0-15"
 
 NO_CAMERA_INFO, BAD_CAMERA_INFO = "no camera_info", "unusable camera_info"
-NO_POSE, NO_LABEL, BAD_LABEL = "no pose", "no label", "unusable label"
+NO_POSE, NO_TRUTH = "no pose", "no truth of the ground"
+NO_LABEL, BAD_LABEL = "no label", "unusable label"
 UNDECODABLE, ZERO_STAMP, STALE = "undecodable image", "zero stamp", "stale stamp"
+REASONS = (
+    NO_CAMERA_INFO,
+    BAD_CAMERA_INFO,
+    NO_POSE,
+    NO_TRUTH,
+    NO_LABEL,
+    BAD_LABEL,
+    UNDECODABLE,
+    ZERO_STAMP,
+    STALE,
+)
+"""What a frame may lack, by the names in metrics.json."""
 
 
 @dataclass(eq=False)

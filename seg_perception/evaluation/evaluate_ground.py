@@ -14,12 +14,10 @@ from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
 from seg_perception.core.waiting import NotYetError
-from seg_perception.evaluation.evaluate_frame import Frame
+from seg_perception.evaluation.evaluate_frame import NO_TRUTH, Frame
 from seg_perception.evaluation.evaluate_source import TRUTH, Event
 from seg_perception.evaluation.evaluate_truth import MeasuredGround, PoseLookup
 from seg_perception.evaluation.sight import Sight
-
-NO_TRUTH = "no truth of the ground"
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 """sensor_msgs/PointField's datatypes."""

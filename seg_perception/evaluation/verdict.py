@@ -15,10 +15,12 @@ from xml.etree import ElementTree
 import yaml
 
 from seg_perception.core.errors import DataError
+from seg_perception.evaluation.evaluate_frame import REASONS
 from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE
 from seg_perception.evaluation.whole_file import write_whole
 
 _SUITE = "seg_perception.evaluate"
+_COUNTED = {f"frames.skipped.{reason}" for reason in REASONS}
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _is_number(value: Any) -> bool:
 
 def _judge(threshold: Threshold, metrics: Mapping[str, Any]) -> Outcome:
     value = _figure(metrics, threshold.figure)
+    if value is None and threshold.figure in _COUNTED and isinstance(_figure(metrics, "frames.skipped"), dict):
+        value = 0  # reasons that did not occur are not listed
     if not _is_number(value):
         return Outcome(str(threshold), None, f"{threshold.figure} is missing: {_why(metrics, threshold.figure, value)}")
     low = threshold.min is not None and value < threshold.min

@@ -58,6 +58,7 @@ def test_figures_within_their_bounds_pass(tmp_path: Path) -> None:
         ("grid.5-10.false_free: {max: 1}", "grid.5-10.false_free is missing: it was not measured"),
         ("flicker.mask: {max: 1}", "flicker.mask is missing: it was not measured"),
         ("flicker: {max: 1}", "flicker is missing: metrics.json has mask, grid, latency_ms, frames"),
+        ("frames.skipped.no pos: {max: 5}", "frames.skipped.no pos is missing: frames.skipped has nothing"),
         ("mask.iou.pole: {min: 0}", "mask.iou.pole is missing: it was not measured"),
         ("mask.iou.tree: {min: 0}", "mask.iou.tree is missing: it was not measured"),
         ("latency_ms.total: {max: 50}", "latency_ms.total is missing: it has the parts p99; name one"),
@@ -79,6 +80,10 @@ def test_a_bound_is_kept_exactly_when_the_figure_is_on_its_side(
     (out / "metrics.json").write_text(json.dumps({"a": value}))
     (out / "t.yaml").write_text(json.dumps({"a": {"min": low, "max": high}}))  # 1e-05 is a word to YAML 1.1
     assert check(out, out / "t.yaml") == (low <= value <= high)
+
+
+def test_a_reason_that_did_not_occur_was_counted_zero_times(tmp_path: Path) -> None:
+    assert verdict(tmp_path, "frames.skipped.no pose: {max: 0}\nframes.skipped.undecodable image: {max: 3}")
 
 
 def test_without_thresholds_there_is_no_verdict_not_even_an_old_one(tmp_path: Path) -> None:
