@@ -17,7 +17,7 @@ def fabric_of(device: str = "cpu", processes: int = 1, bf16: bool = False) -> Fa
     bf16: compute in bfloat16 where that is safe, keep weights in float32. Call `launch()` on what is returned before
     anything else: it starts the other processes. Raises TrainingError for a device that is not there.
     """
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")  # advice to its own users
     if processes < 1:
         raise TrainingError(f"{processes} processes: at least 1 is needed")
