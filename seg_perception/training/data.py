@@ -17,7 +17,6 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.resize import Resize
 from seg_perception.training.augment import augment
-from seg_perception.training.bag_frames import extract_missing
 from seg_perception.training.config import (
     AugmentConfig,
     BagConfig,
@@ -104,6 +103,8 @@ def _folder(path: Path, config: FolderConfig, table: ClassTable) -> _Entry:
 
 
 def _bag(path: Path, bag: BagConfig, config: TrainingConfig, table: ClassTable) -> _Entry:
+    from seg_perception.training.bag_frames import extract_missing  # reading bags needs what training does not
+
     folder = extract_missing(path, bag.image_topic, bag.label_topic, config.resolve(bag.cache))
     given = config.resolve(bag.labels) if bag.labels else folder / "labels"
     labels = LabelFolder(given, bag.form if bag.labels else "ids", table, _remap(bag))
