@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
@@ -164,8 +165,16 @@ def _labels(request: Request, table: ClassTable) -> Labels | None:
     if not request.labels:
         return None
     if request.bag and not Path(request.labels).is_dir():
-        return LabelTopic()
+        return LabelTopic(_ids(request.label_remap))
     return LabelFiles(LabelFolder(Path(request.labels), request.label_form, table, dict(request.label_remap)))
+
+
+def _ids(remap: tuple[tuple[int | str, int], ...]) -> dict[int, int]:
+    """Raises DataError for what cannot be in a topic."""
+    for label, _ in remap:
+        if not isinstance(label, int) or not 0 <= label <= 255:
+            raise DataError(f"the remap names {label!r}, but the labels of a topic are ids from 0 to 255")
+    return {int(label): target for label, target in remap}
 
 
 def _ground(request: Request) -> Ground:

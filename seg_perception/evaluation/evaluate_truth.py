@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol
 
 import cv2
@@ -73,9 +74,12 @@ class LabelFiles:
 
 
 class LabelTopic:
-    """Labels from a topic of mono8 images of class ids, with the stamps of their images."""
+    """Labels from a topic of mono8 images of ids, with the stamps of their images. remap: id → class of the model."""
 
-    def __init__(self) -> None:
+    def __init__(self, remap: Mapping[int, int]) -> None:
+        self._classes = np.arange(256, dtype=np.uint8)
+        for label, target in remap.items():
+            self._classes[label] = target
         self._messages: dict[tuple[str, int], object] = {}
 
     def note(self, event: Event) -> None:
@@ -89,7 +93,7 @@ class LabelTopic:
 
     def of(self, frame: Frame) -> NDArray[np.uint8] | None:
         message = self._messages.pop((frame.camera, frame.stamp_ns), None)
-        return None if message is None else image_to_mask(message)
+        return None if message is None else self._classes[image_to_mask(message)]
 
 
 class Ground(Protocol):

@@ -70,9 +70,13 @@ def write_drive(
     frames: int = 20,
     spoil: Spoil = lambda index, messages: None,
     without: Collection[str] = ("/tf",),
+    times: int = 1,
     **looks: int,
 ) -> Path:
-    """An mcap bag; odometry lies between the images. without: topics that it lacks. looks: see `Messages.of_frame`."""
+    """An mcap bag; odometry lies between the images. without: topics that it lacks. looks: see `Messages.of_frame`.
+
+    times: how often the drive was played while it was recorded; its stamps begin anew each time.
+    """
     writer = BagWriter(path)
     for topic, kind in TYPES.items():
         if topic not in without:
@@ -84,13 +88,15 @@ def write_drive(
             writer.write_message(topic, received, message)
 
     write("/tf_static", stamp_ns(0) - NS, messages.transform("base_link", FRAME_ID, BASE_FROM_OPTICAL))
-    write("/odom", stamp_ns(0) - NS // 20, messages.odometry(-0.5))
-    for index in range(frames):
-        made = messages.of_frame(index, **looks)
-        spoil(index, made)
-        for topic, message in made.items():
-            write(topic, stamp_ns(index), message)
-        write("/odom", stamp_ns(index) + NS // 20, messages.odometry(index + 0.5))
+    for start in range(0, times * (frames + 1), frames + 1):
+        later = stamp_ns(start) - stamp_ns(0)
+        write("/odom", later + stamp_ns(0) - NS // 20, messages.odometry(-0.5))
+        for index in range(frames):
+            made = messages.of_frame(index, **looks)
+            spoil(index, made)
+            for topic, message in made.items():
+                write(topic, later + stamp_ns(index), message)
+            write("/odom", later + stamp_ns(index) + NS // 20, messages.odometry(index + 0.5))
     writer.close()
     return path
 

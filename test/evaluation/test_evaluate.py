@@ -171,6 +171,21 @@ def test_poses_and_mount_from_tf_need_no_odometry(common, tmp_path):
     assert metrics["grid"]["0-15"]["occupied_recall"] > 0.8
 
 
+def test_a_drive_that_was_played_twice_starts_anew(common, tmp_path):
+    bag = write_drive(tmp_path / "bag", 20, times=2)
+    metrics = run(replace(common, bag=str(bag), out=str(tmp_path / "out")))
+    assert metrics["frames"] == {"read": 40, "masks": 40, "grids": 40, "labelled": 0, "skipped": {}}
+    grids = [data for topic, _, data in stored(tmp_path / "out") if topic == "/occupancy_grid"]
+    assert grids[:20] == grids[20:]
+
+
+def test_labels_of_a_topic_are_remapped(common, drive, tmp_path):
+    request = replace(common, bag=str(drive), out=str(tmp_path), labels="/truth/labels", label_remap=((0, 1), (1, 0)))
+    assert run(request)["mask"]["miou"] < 0.05
+    with pytest.raises(DataError, match="wall"):
+        run(replace(request, out=str(tmp_path / "other"), label_remap=(("wall", 1),)))
+
+
 def test_an_interrupted_evaluation_goes_on_without_asking_the_model_again(common, drive, tmp_path, monkeypatch):
     whole, halves = (replace(common, bag=str(drive), out=str(tmp_path / name)) for name in ("whole", "halves"))
     run(whole)
