@@ -47,5 +47,5 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 def _name(path: Path, metrics: dict[str, Any]) -> str:
     model = metrics.get("model") or {}
-    what = ", ".join(str(part) for part in (model.get("bundle"), metrics.get("device")) if part)
+    what = ", ".join(str(part) for part in (model.get("engine") or model.get("bundle"), metrics.get("device")) if part)
     return f"{path.parent} ({what})" if what else str(path.parent)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import browse, needs_browser
 from evaluated_run import NAMES, frames_of, metrics_of, write_run
 
 from seg_perception.cli import main
@@ -151,6 +152,14 @@ def test_the_command_prints_a_table_and_writes_a_page_always_the_same(
     assert "http://" not in page and "https://" not in page
     assert main(arguments) == 0
     assert capsys.readouterr().out == text and (tmp_path / "page.html").read_text() == page
+
+
+@needs_browser
+def test_a_browser_shows_the_page_without_a_complaint(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / name, frames_of(30, seed=seed)) for seed, name in enumerate("ab")]
+    assert main(["compare", *(str(f / "metrics.json") for f in folders), "--out", str(tmp_path / "page.html")]) == 0
+    assert browse(tmp_path / "page.html", f"--screenshot={tmp_path / 'page.png'}") == ""
+    assert (tmp_path / "page.png").is_file()
 
 
 def test_what_cannot_be_read_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

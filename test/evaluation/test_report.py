@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from browser import browse, browse_title, needs_browser
 from evaluated_run import frames_of, metrics_of, write_run
 
 from seg_perception.core.errors import DataError
 from seg_perception.evaluation.report import write_report
 from seg_perception.evaluation.verdict import check
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium on the PATH")
 
 
 class Page(HTMLParser):
@@ -206,30 +202,6 @@ def test_files_that_are_lost_or_damaged_are_named_and_the_old_page_stays(
     assert (out / "report.html").read_bytes() == before
 
 
-def browse(page: Path, *arguments: str) -> str:
-    """What the browser says on its console (and in its log) while it opens the page."""
-    assert BROWSER is not None
-    done = subprocess.run(
-        [
-            BROWSER,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--hide-scrollbars",
-            "--enable-logging=stderr",
-            f"--user-data-dir={page.parent / 'profile'}",
-            *arguments,
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-
-
 @needs_browser
 def test_a_browser_shows_and_prints_it_without_a_complaint(tmp_path: Path) -> None:
     out = write_run(tmp_path / "run", frames_of(60, cameras=("front", "left")))
@@ -263,17 +235,3 @@ def test_a_phone_need_not_scroll_sideways(tmp_path: Path) -> None:
         f'<iframe src="{inner.name}" width="360" height="800" onload="document.title = this.contentDocument.title">'
     )
     assert browse_title(frame) == "0"
-
-
-def browse_title(page: Path) -> str:
-    assert BROWSER is not None
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    done = subprocess.run(
-        [BROWSER, *arguments, "--virtual-time-budget=5000", profile, page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    found = re.search("<title>(.*?)</title>", done.stdout)
-    return found[1] if found else done.stdout
