@@ -67,10 +67,14 @@ def _from_hub(encoder: str) -> dict[str, Tensor]:
 
 
 def _by_name(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, Tensor]:
-    prefix = "model." if all(name.startswith("model.") for name in own) else ""  # smp's name for timm's encoder
-    renamed = {prefix + name: tensor for name, tensor in given.items()}
-    fits = all(name in renamed and renamed[name].shape == tensor.shape for name, tensor in own.items())
-    return {name: renamed[name] for name in own} if fits else {}
+    """Names may begin differently: smp says `model.` before timm's, whole models `segformer.` or such."""
+    mine = "model." if all(name.startswith("model.") for name in own) else ""
+    first = next(iter(own)).removeprefix(mine)
+    for prefix in [name.removesuffix(first) for name in given if name.endswith(first)]:
+        renamed = {name: given.get(prefix + name.removeprefix(mine)) for name in own}
+        if all(tensor is not None and tensor.shape == own[name].shape for name, tensor in renamed.items()):
+            return {name: tensor for name, tensor in renamed.items() if tensor is not None}
+    return {}
 
 
 def _by_order(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -56,8 +56,9 @@ class Source:
 
 
 def spread(samples: Sequence[Sample], at_most: int) -> Iterator[Sample]:
-    """About `at_most` of the samples, evenly spread."""
-    return (samples[index] for index in range(0, len(samples), max(1, len(samples) // at_most)))
+    """At most so many of the samples, evenly spread."""
+    chosen = min(len(samples), at_most)
+    return (samples[index * len(samples) // chosen] for index in range(chosen))
 
 
 def load_sources(config: TrainingConfig, sources: SourcesConfig, table: ClassTable) -> list[Source]:

@@ -39,11 +39,27 @@ def _assert_taken(network: PixelClassifier, classifier: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_by_name(network: PixelClassifier, classifier: dict[str, torch.Tensor], tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_by_name(
+    network: PixelClassifier, classifier: dict[str, torch.Tensor], tmp_path: Path, suffix: str, prefix: str
+) -> None:
     path = tmp_path / f"weights{suffix}"
-    save_file(classifier, path) if suffix == ".safetensors" else torch.save(classifier, path)
+    named = {prefix + name: tensor for name, tensor in classifier.items()}
+    save_file(named, path) if suffix == ".safetensors" else torch.save(named, path)
     load_encoder(network, ENCODER, path.name, tmp_path)
     _assert_taken(network, classifier)
+
+
+def test_a_checkpoint_of_transformers_fits_its_encoder(tmp_path: Path) -> None:
+    options = {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4, "decoder_hidden_size": 16}
+    network, other = (build("transformers", "segformer", options, n_classes) for n_classes in (3, 150))
+    whole = other.network.model.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in whole.items()}, tmp_path / "model.safetensors")
+    load_encoder(network, "segformer", "model.safetensors", tmp_path)
+    mine, theirs = network.network.encoder.state_dict(), other.network.encoder.state_dict()
+    first = next(name for name, tensor in mine.items() if tensor.ndim == 4)
+    torch.testing.assert_close(mine.pop(first), theirs.pop(first).flip(1))
+    torch.testing.assert_close(mine, theirs)
 
 
 def _foreign(classifier: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

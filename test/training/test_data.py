@@ -19,7 +19,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.training.augment import augment
 from seg_perception.training.config import AugmentConfig, TrainingConfig
-from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies, load_sources
+from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies, load_sources, spread
 
 TABLE = ClassTable.from_dicts(CLASSES)
 
@@ -234,3 +234,9 @@ def test_processes_share_every_batch() -> None:
     parts = [first(IndicesFrom(5, 8, process, 2), 8) for process in range(2)]
     assert sorted(parts[0] + parts[1]) == alone
     assert sorted(parts[0][:4] + parts[1][:4]) == alone[:8]
+
+
+@pytest.mark.parametrize(("count", "at_most", "chosen"), [(7, 3, [0, 2, 4]), (3, 7, [0, 1, 2]), (4, 4, [0, 1, 2, 3])])
+def test_spread_is_even(count: int, at_most: int, chosen: list[int]) -> None:
+    samples = [(np.full((2, 2, 3), index, np.uint8), np.zeros((2, 2), np.uint8)) for index in range(count)]
+    assert [int(image[0, 0, 0]) for image, _ in spread(samples, at_most)] == chosen
