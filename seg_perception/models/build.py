@@ -106,7 +106,7 @@ class LRASPP(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A semantic segmentation model of transformers by its type (segformer, upernet, …) and configuration values."""
+    """A semantic segmentation model of transformers by its type (segformer, mobilevit, …) and configuration values."""
 
     def __init__(self, model_type: str, n_classes: int, options: dict[str, Any]) -> None:
         super().__init__()
