@@ -25,7 +25,7 @@ from test_material import BagMaker
 
 from seg_perception.core import pose
 from seg_perception.evaluation.bags import open_bag
-from seg_perception.evaluation.recording import GRID, MASK, ODOMETRY, OVERLAY
+from seg_perception.evaluation.recording import GRID, MASK, ODOMETRY, OVERLAY, TRUTH_GRID, TRUTH_LABELS
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
@@ -106,6 +106,10 @@ def test_a_simulated_drive_is_scored_and_rendered_only_once(tmp_path: Path) -> N
     assert summary["grid"]["cells"] > 0 and summary["grid"]["hidden_unknown"] > 0.5
     assert len(summary["model"]["sha256"]) == 64 and summary["model"]["bundle"] and summary["model"]["precision"]
     assert summary["device"] == "cpu"
+    with open_bag(tmp_path / "out" / "bag") as bag:
+        assert (bag.count(TRUTH_GRID), bag.count(TRUTH_LABELS)) == (4, 4)
+        values = np.concatenate([np.asarray(message.data) for *_, message in bag.messages([TRUTH_GRID])])
+    assert set(np.unique(values)) == {-1, 0, 100}
     second = demo(*arguments, **cache)
     assert second.returncode == 0 and "rendering" in first.stderr and "rendering" not in second.stderr
 
