@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ExportError, ModelImportError
@@ -33,9 +31,9 @@ from seg_perception.training.import_onnx import Network, Preprocessing, read_onn
 if TYPE_CHECKING:
     from seg_perception.training.import_torch import Checkpoint
 
-FRAMES = 128
-"""At most so many frames are read; every second one calibrates int8, the others judge."""
-SIMULATED_FRAMES = 8
+FRAMES = 64
+"""At most so many frames are for the ranges of int8, and so many others for the gate."""
+SIMULATED_FRAMES = 4
 VERIFIED_IMAGES = 4
 OWN_MASKS = "own masks"
 """The source of frames without labels, on which the network's own float masks stand for the truth."""
@@ -59,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resize", choices=RESIZE_RULES, default=STRETCH, help="how images are fitted to it (default: %(default)s)")
     add("--output", default="", help="which of several outputs of an .onnx file has the logits or labels")
     add("--architecture", default="", help="torchvision's name of it, for weights (e.g. lraspp_mobilenet_v3_large)")
-    add("--calibration", type=Path, metavar="PATH", help="folder of images, or bag: for int8, and for the gate")
+    add(
+        "--calibration",
+        type=Path,
+        metavar="PATH",
+        help="folder of images, or bag: for int8, and for the gate; one of them becomes part of the bundle",
+    )
     add("--labels", type=Path, metavar="FOLDER", help="labels of these images: then the gate knows the truth")
     add("--label-form", choices=tuple(FORMS), default="ids", help="of the labels (default: %(default)s)")
     add("--label-remap", type=Path, metavar="YAML", help="label of the folder → class of the network, or 255")
@@ -79,20 +82,24 @@ def run(args: argparse.Namespace) -> int:
     graph = wrap(network, preprocessing, len(table.classes))
     spec = InputSpec(network.width, network.height, args.resize)
     resize = Resize(spec.width, spec.height, spec.resize)
-    frames = _frames(args, spec)
-    images = [resize.apply(frame.image) for frame in frames]
+    labels = _labels(args, table)
+    for_ranges, for_gate = _frames(args, spec, labels)
+    images = [resize.apply(frame.image) for frame in for_gate]
     verify(network, graph, preprocessing, len(table.classes), images[:VERIFIED_IMAGES])
     if checkpoint:
         checkpoint.verify(network, preprocessing, images[:VERIFIED_IMAGES])
 
     print("measure the float reference")
     engine = OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=args.threads)
-    held_out = _held_out(args, table, frames[1::2], resize, engine)
+    if labels:
+        held_out = Source(args.calibration.name, labelled(for_gate, labels, resize), 1.0)
+    else:
+        held_out = Source(OWN_MASKS, [(image, engine.infer(image).mask) for image in images], 1.0)
     reference = measure(engine, [held_out], len(table.classes))
-    calibrated = bool(args.labels) and not network.gives_labels
+    calibrated = labels is not None and not network.gives_labels
     golden = held_out.samples[0][0]
     trial = Trial(ExportConfig(), args.threads, table, spec, [held_out], golden, graph, reference, calibrated)
-    variants = trial.all(images[::2] if args.calibration else [], {}, args.accept)
+    variants = trial.all([resize.apply(frame.image) for frame in for_ranges], {}, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
         raise ExportError("no variant passed the gate; see the table above (--accept keeps a variant nevertheless)")
@@ -165,25 +172,21 @@ def _preprocessing(args: argparse.Namespace, known: Preprocessing | None) -> Pre
     return Preprocessing(tuple(args.mean), tuple(args.std), args.order)
 
 
-def _frames(args: argparse.Namespace, spec: InputSpec) -> list[Frame]:
-    if args.calibration:
-        return load_frames(args.calibration, FRAMES)
-    if args.labels:
+def _labels(args: argparse.Namespace, table: ClassTable) -> LabelFolder | None:
+    if args.labels is None:
+        return None
+    if args.calibration is None:
         raise ModelImportError("--labels are those of the images of --calibration; give both")
+    remap = load_remap(args.label_remap, table) if args.label_remap else None
+    return LabelFolder(args.labels, args.label_form, table, remap)
+
+
+def _frames(args: argparse.Namespace, spec: InputSpec, labels: LabelFolder | None) -> tuple[list[Frame], list[Frame]]:
+    """Frames for the ranges of int8, none where nobody gave any, and frames for the gate."""
+    if args.calibration:
+        return load_frames(args.calibration, FRAMES, labels.stems() if labels else None)
     print("no --calibration: no int8 variant, and the gate looks at simulated frames")
-    return simulated_frames(SIMULATED_FRAMES, spec.width, spec.height)
-
-
-def _held_out(
-    args: argparse.Namespace, table: ClassTable, frames: Sequence[Frame], resize: Resize, engine: OnnxRuntimeEngine
-) -> Source:
-    """Frames with their labels, or with the masks of the float reference."""
-    if args.labels:
-        remap = load_remap(args.label_remap, table) if args.label_remap else None
-        samples = labelled(frames, LabelFolder(args.labels, args.label_form, table, remap), resize)
-        return Source(args.calibration.name, samples, 1.0)
-    images: list[NDArray[np.uint8]] = [resize.apply(frame.image) for frame in frames]
-    return Source(OWN_MASKS, [(image, engine.infer(image).mask) for image in images], 1.0)
+    return [], simulated_frames(SIMULATED_FRAMES, spec.width, spec.height)
 
 
 def _provenance(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +25,26 @@ class Frame:
     image: NDArray[np.uint8]
 
 
-def load_frames(path: Path, most: int) -> list[Frame]:
-    """Frames of a folder of images (in it, or in images/ below it) or of a rosbag2, spread evenly over all there are.
+def load_frames(path: Path, most: int, labels: Collection[str] | None) -> tuple[list[Frame], list[Frame]]:
+    """Frames for the ranges of int8, and others for the gate, at most so many each, spread evenly over all there are.
 
-    Raises DataError.
+    path: a folder of images (in it, or in images/ below it) or a rosbag2. labels: names of the frames that have labels,
+    which are for the gate, or None where the gate does without. Raises DataError.
     """
     material = open_material(path / "images" if (path / "images").is_dir() else path)
-    every = -(-len(material.names) // most)
-    frames = []
-    for index, (name, frame) in enumerate(zip(material.names, material, strict=False)):
-        image = decode(frame.image) if index % every == 0 else None
-        if image is not None:
-            frames.append(Frame(Path(name).stem, image))
-    if len(frames) < 2:
-        raise DataError(f"{path}: {len(frames)} of its images can be decoded; at least two are needed")
-    return frames
+    names = [Path(name).stem for name in material.names]
+    for_ranges, for_gate = _split(names, most, labels)
+    if not for_ranges or not for_gate:
+        wanted = "none has labels of its name" if labels is not None else "at least two are needed"
+        raise DataError(f"{path}: {len(names)} images, of which {wanted}, e.g. {names[0]}.png")
+    chosen = {*for_ranges, *for_gate}
+    pictures = {i: decode(frame.image) for i, frame in enumerate(material) if i in chosen}
+    found = [
+        [Frame(names[i], p) for i in part if (p := pictures.get(i)) is not None] for part in (for_ranges, for_gate)
+    ]
+    if not all(found):
+        raise DataError(f"{path}: too few of its images can be decoded; give a folder of JPEG or PNG files")
+    return found[0], found[1]
 
 
 def simulated_frames(count: int, width: int, height: int) -> list[Frame]:
@@ -54,19 +59,28 @@ def simulated_frames(count: int, width: int, height: int) -> list[Frame]:
 
 
 def labelled(frames: Sequence[Frame], labels: LabelFolder, resize: Resize) -> list[Sample]:
-    """The frames that have labels, at the network's size. Raises DataError."""
+    """The frames with their labels, at the network's size. Raises DataError."""
     samples = []
     for frame in frames:
         mask = labels.read(frame.name)
         if mask is None:
-            continue
+            raise DataError(f"{frame.name}: has no labels; every frame of the gate needs them")
         if mask.shape != frame.image.shape[:2]:
             raise DataError(
                 f"{frame.name}: size {frame.image.shape[1::-1]} differs from its labels' {mask.shape[::-1]}"
             )
         samples.append((resize.apply(frame.image), resize.labels(mask, UNLABELLED)))
-    if not samples:
-        raise DataError(
-            f"none of {len(frames)} frames has labels of its name (the first would be {frames[0].name}.png)"
-        )
     return samples
+
+
+def _split(names: Sequence[str], most: int, labels: Collection[str] | None) -> tuple[Sequence[int], Sequence[int]]:
+    """Indices for the ranges and for the gate; where all have labels, or none needs them, they take turns."""
+    unlabelled = [index for index, name in enumerate(names) if name not in (labels or ())]
+    if labels is None or not unlabelled:
+        both = _spread(range(len(names)), 2 * most)
+        return both[::2], both[1::2]
+    return _spread(unlabelled, most), _spread([i for i, name in enumerate(names) if name in labels], most)
+
+
+def _spread(indices: Sequence[int], most: int) -> Sequence[int]:
+    return indices[:: max(1, -(-len(indices) // most))]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from transformers import AutoModelForSemanticSegmentation
+from transformers.utils import cached_file
 
 from seg_perception.core.errors import ExportError, ModelImportError
 from seg_perception.training.export import MIN_AGREEMENT, to_onnx
@@ -63,17 +64,16 @@ class Checkpoint:
 
 def from_transformers(source: str) -> Checkpoint:
     """A folder with config.json and safetensors, or a name of Hugging Face's hub. Raises ModelImportError."""
-    folder = Path(source).expanduser()
-    local = folder.is_dir()
-    if local and not (folder / CONFIG).is_file():
-        raise ModelImportError(f"{folder}: no {CONFIG} in it; give the folder of a transformers checkpoint")
+    local = Path(source).is_dir()
+    if local and not (Path(source) / CONFIG).is_file():
+        raise ModelImportError(f"{source}: no {CONFIG} in it; give the folder of a transformers checkpoint")
     try:
         network = AutoModelForSemanticSegmentation.from_pretrained(
-            str(folder) if local else source, use_safetensors=True, trust_remote_code=False, local_files_only=local
+            source, use_safetensors=True, trust_remote_code=False, local_files_only=local
         )
     except Exception as error:  # transformers, its hub and safetensors raise what they like
         raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({_one_line(error)})") from error
-    preprocessing, size = _read_preprocessor(folder / PREPROCESSOR) if local else (None, None)
+    preprocessing, size = _read_preprocessor(source, local)
     return Checkpoint(_Logits(network), preprocessing, size)
 
 
@@ -107,12 +107,14 @@ class _Logits(nn.Module):
         return logits
 
 
-def _read_preprocessor(path: Path) -> tuple[Preprocessing | None, tuple[int, int] | None]:
-    """Mean and std, and (width, height); None for what the file does not say."""
+def _read_preprocessor(source: str, local: bool) -> tuple[Preprocessing | None, tuple[int, int] | None]:
+    """Mean and std, and (width, height); None for what the checkpoint does not say."""
+    try:
+        path = Path(cached_file(source, PREPROCESSOR, local_files_only=local))
+    except OSError:  # there is no such file
+        return None, None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, None
     except (OSError, ValueError) as error:
         raise ModelImportError(f"{path}: cannot be read ({_one_line(error)}); copy the checkpoint again") from error
     size = document.get("size")

@@ -110,6 +110,21 @@ def test_without_frames_the_simulator_judges_and_there_is_no_int8(scenes: Path, 
     )
 
 
+def test_the_gate_looks_at_the_frames_with_labels(scenes: Path, tmp_path: Path) -> None:
+    labels, remap = tmp_path / "labels", tmp_path / "remap.yaml"
+    labels.mkdir()
+    (labels / "002.png").write_bytes((scenes / "val" / "labels" / "002.png").read_bytes())
+    remap.write_text("3: unlabelled\n")
+    options = ["--calibration", scenes / "val", "--labels", labels, "--label-remap", remap]
+    model = write_network(tmp_path / "scenes.onnx")
+    assert import_network(model, scenes, tmp_path / "imported", *options) == 0
+    bundle = Bundle.load(tmp_path / "imported")
+    assert bundle.manifest.provenance["judged_on"] == "1 frames of val, against their labels"
+    (labels / "002.png").rename(labels / "other.png")
+    with pytest.raises(DataError, match="val: 4 images, of which none has labels of its name, e.g. 000.png"):
+        import_network(model, scenes, tmp_path / "another", *options)
+
+
 def test_another_class_table_is_refused_and_nothing_written(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
