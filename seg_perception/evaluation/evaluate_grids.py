@@ -20,7 +20,7 @@ from seg_perception.core.poses import JUMP_NS, AutoPoses, CameraPose, OdometryPo
 from seg_perception.core.transform_tree import RecordedTfPoses, TransformTree
 from seg_perception.core.waiting import NotYetError
 from seg_perception.engines.resize import Resize
-from seg_perception.evaluation.evaluate_frame import BAD_CAMERA_INFO, NO_CAMERA_INFO, NO_POSE, STALE, ZERO_STAMP, Frame
+from seg_perception.evaluation.evaluate_frame import BAD_CAMERA_INFO, NO_CAMERA_INFO, NO_POSE, ZERO_STAMP, Frame
 from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.evaluate_source import CAMERA_INFO, ODOMETRY, TF, TF_STATIC, Event
 from seg_perception.evaluation.evaluate_truth import Truth
@@ -215,7 +215,7 @@ class GridReplay:
         frame.gridded = True
 
     def _time_went_back(self, frame: Frame) -> bool:
-        if STALE in frame.problems or frame.segmentation is None:
+        if frame.segmentation is None or ZERO_STAMP in frame.problems:
             return False
         back = self._newest_ns is not None and frame.stamp_ns < self._newest_ns - JUMP_NS
         self._newest_ns = frame.stamp_ns if back or self._newest_ns is None else max(self._newest_ns, frame.stamp_ns)

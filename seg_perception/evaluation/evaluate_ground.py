@@ -31,7 +31,7 @@ class TruthGrids(MeasuredGround):
     """
 
     name = "truth_grid"
-    _KEPT = 16
+    _KEPT = 64
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class TruthLidar(MeasuredGround):
     """
 
     name = "lidar"
-    _KEPT = 8
+    _KEPT = 24
     _NEAREST_NS = 100_000_000
     _SELF_M = 1.5
     """Returns nearer to the sensor than this may be from the robot itself."""

@@ -13,7 +13,7 @@ from seg_perception.core.errors import ImageError
 from seg_perception.core.messages import compressed_to_bgr, image_to_bgr
 from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
-from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, Frame
+from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_STAMP, Frame
 from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_source import Event
 from seg_perception.evaluation.material import EncodedImage
@@ -24,7 +24,8 @@ def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
     guards: dict[str, StampGuard] = {}
     for item in items:
         if isinstance(item, Frame):
-            stale = guards.setdefault(item.camera, StampGuard()).stale(item.stamp_ns, item.stamp_ns, 0.0)
+            guard = guards.setdefault(item.camera, StampGuard())
+            stale = "" if ZERO_STAMP in item.problems else guard.stale(item.stamp_ns, item.stamp_ns, 0.0)
             if stale:
                 item.problems[STALE] = stale
             elif item.source is not None:

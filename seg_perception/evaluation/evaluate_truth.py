@@ -24,7 +24,7 @@ from seg_perception.evaluation.evaluate_source import LABELS, Event
 from seg_perception.evaluation.grid_bands import BANDS
 from seg_perception.evaluation.sight import SeenCells, Sight
 
-_KEPT = 64
+_KEPT = 128  # more than frames wait
 
 
 class PoseLookup(Protocol):
