@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(trained.config.schedule.threads)
     width, height = trained.config.input_size
     before = cost(trained.network, (width, height))
-    prune(trained.network, args.ratio, (width, height), len(trained.table.classes))
+    prune(trained.network, args.ratio, len(trained.table.classes))
     print(_comparison(before, cost(trained.network, (width, height))))
     return finetune.finetune(args, trained, trained.network)
 

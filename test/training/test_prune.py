@@ -17,6 +17,7 @@ from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.deploy import Deployed
 from seg_perception.models.weights import load_weights
+from seg_perception.training import checkpoint
 from seg_perception.training.prune import cost, prune
 from seg_perception.training.trained import Trained
 
@@ -34,11 +35,36 @@ def _depthwise() -> PixelClassifier:
     return PixelClassifier(nn.Sequential(*layers), 32).eval()
 
 
-@pytest.mark.parametrize("make", [_unet, _depthwise])
+class _Idle(nn.Module):
+    """Computes something that nobody uses, like the stages of an encoder below the deepest that is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 3, 1)
+        self.idle = nn.Conv2d(32, 64, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.first(image)
+        self.idle(features)
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+
+def _idle() -> PixelClassifier:
+    torch.manual_seed(0)
+    return PixelClassifier(_Idle(), 32).eval()
+
+
+def test_operations_for_nothing_are_not_counted() -> None:
+    per_pixel = 3 * 9 * 32 + 32 * 3
+    assert cost(_idle(), SIZE).operations == 2 * per_pixel * WIDTH * HEIGHT
+
+
+@pytest.mark.parametrize("make", [_unet, _depthwise, _idle])
 def test_pruned_network_is_smaller_and_loads_again(make) -> None:
     network, fresh = make(), make()
     before = cost(network, SIZE)
-    prune(network, 0.4, SIZE, 3)
+    prune(network, 0.4, 3)
     after = cost(network, SIZE)
     assert after.operations <= 0.6 * before.operations
     assert after.parameters < 0.8 * before.parameters
@@ -65,7 +91,7 @@ def test_weights_of_another_network_are_refused() -> None:
 @pytest.mark.parametrize(("ratio", "words"), [(0.0, "--ratio is 0.0"), (1.5, "--ratio is 1.5"), (0.99, "lower ratio")])
 def test_ratio_that_cannot_be_is_refused(ratio: float, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
-        prune(_depthwise(), ratio, SIZE, 3)
+        prune(_depthwise(), ratio, 3)
 
 
 def test_command_prunes_trains_and_can_be_resumed(
@@ -76,7 +102,7 @@ def test_command_prunes_trains_and_can_be_resumed(
     assert "operations, G" in capsys.readouterr().out
     assert main([*arguments, "--steps", "8", "--resume"]) == 0
     before, after = Trained.load(training), Trained.load(tmp_path / "out")
-    assert after.state["step"] == 8
+    assert checkpoint.load(tmp_path / "out" / checkpoint.LAST)["step"] == 8
     assert cost(after.network, SIZE).operations <= 0.7 * cost(before.network, SIZE).operations
     mask, _ = Deployed(after.network)(torch.zeros((1, HEIGHT, WIDTH, 3), dtype=torch.uint8))
     assert mask.shape == (1, HEIGHT, WIDTH)
