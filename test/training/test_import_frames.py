@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
 
 from seg_perception.engines.resize import RESIZE_RULES, Resize
-from seg_perception.training.import_frames import Frame, labelled
+from seg_perception.training.import_frames import Frame, labelled, load_frames
 
 
 class SameAsTheImage:
@@ -31,3 +33,10 @@ def test_labels_lie_on_their_pixels_whatever_the_rule(rule):
     assert shown.any() and set(labels[shown].tolist()) == {3, 8}
     assert np.count_nonzero((pixels[..., 0] != labels) & shown) <= 2 * 24  # mixed columns between the two
     assert not pixels[~shown].any()
+
+
+@pytest.mark.parametrize("name", ["bag_db3", "bag_mcap"])
+def test_frames_come_from_bags(shared_data: Path, name: str) -> None:
+    for_ranges, for_gate = load_frames(shared_data / "nuscenes" / name, 2, None)
+    assert 1 <= len(for_gate) <= len(for_ranges) <= 2
+    assert all(frame.image.ndim == 3 and frame.image.std() > 10 for frame in [*for_ranges, *for_gate])
