@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +11,16 @@ from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
 from seg_perception.evaluation.sight import overlap
 
 _UNKNOWN, _FREE, _OCCUPIED, _UNSURE = range(4)
+
+
+def _verdicts() -> NDArray[np.uint8]:
+    """(256,) uint8: verdict of every value of a cell, read as uint8: -1 is 255."""
+    values = np.arange(256, dtype=np.uint8).view(np.int8)
+    chosen = [values < 0, values < FREE_BELOW, values >= OCCUPIED_FROM]
+    return np.select(chosen, [_UNKNOWN, _FREE, _OCCUPIED], _UNSURE).astype(np.uint8)
+
+
+_VERDICTS = _verdicts()
 
 
 class MaskFlicker:
@@ -29,8 +40,8 @@ class MaskFlicker:
 
 
 class GridFlicker:
-    """Of grids: the same share of their cells, by the verdict on them (free, occupied, unsure, unknown), among those
-    known in one of the three at least.
+    """Of grids: the same share of their cells, by the verdict on them (free, occupied, unsure, unknown), among those in
+    the window of all three that are known in one of them at least.
     """
 
     def __init__(self) -> None:
@@ -41,29 +52,28 @@ class GridFlicker:
         corner = round(spec.origin_y / spec.resolution), round(spec.origin_x / spec.resolution)
         if self._verdicts and self._verdicts[-1][1].shape != cells.shape:
             self._verdicts.clear()
-        self._verdicts = [*self._verdicts[-2:], (corner, _verdict(cells))]
+        verdict = np.asarray(cv2.LUT(np.ascontiguousarray(cells).view(np.uint8), _VERDICTS), np.uint8)
+        self._verdicts = [*self._verdicts[-2:], (corner, verdict)]
         if len(self._verdicts) < 3:
             return None
-        earlier = [_moved(start, corner, verdict) for start, verdict in self._verdicts[:2]]
-        stack = np.stack([*earlier, self._verdicts[2][1]])
-        known = (stack != _UNKNOWN).any(axis=0)
-        return _share(*stack[:, known]) if known.any() else None
+        before, now, after = self._common()
+        known = np.count_nonzero(before | now | after)  # _UNKNOWN is 0
+        flickers = np.count_nonzero((before == after) & (now != before))
+        return round(float(flickers / known), 6) if known else None
 
-
-def _verdict(cells: NDArray[np.int8]) -> NDArray[np.uint8]:
-    return np.select(
-        [cells < 0, cells < FREE_BELOW, cells >= OCCUPIED_FROM],
-        [np.uint8(_UNKNOWN), np.uint8(_FREE), np.uint8(_OCCUPIED)],
-        np.uint8(_UNSURE),
-    )
-
-
-def _moved(before: tuple[int, int], now: tuple[int, int], verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A window's verdicts, as far as they lie in the window of now."""
-    ours, theirs = overlap(before, now, verdict.shape)
-    result = np.full_like(verdict, _UNKNOWN)
-    result[ours] = verdict[theirs]
-    return result
+    def _common(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """The three, as far as they lie in the window of all."""
+        (first, before), (second, now), (third, after) = self._verdicts
+        now_cells, before_cells = overlap(first, second, now.shape)
+        before, now = before[before_cells], now[now_cells]
+        corner = second[0] + now_cells[0].start, second[1] + now_cells[1].start
+        rows, columns = (
+            slice(max(0, third[axis] - corner[axis]), max(0, third[axis] + after.shape[axis] - corner[axis]))
+            for axis in (0, 1)
+        )
+        start = corner[0] + rows.start - third[0], corner[1] + columns.start - third[1]
+        before, now = before[rows, columns], now[rows, columns]
+        return before, now, after[start[0] : start[0] + now.shape[0], start[1] : start[1] + now.shape[1]]
 
 
 def _share(before: NDArray[np.uint8], now: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
