@@ -11,8 +11,9 @@ from typing import Any
 from seg_perception.core.errors import DataError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.demo_report import report
-from seg_perception.evaluation.demo_run import RunRequest, robot_file, run_nodes
+from seg_perception.evaluation.demo_run import RunRequest, run_nodes
 from seg_perception.evaluation.drive_material import DriveRequest, rendered_drive
+from seg_perception.evaluation.evaluate_robot import robot_file
 from seg_perception.evaluation.material import open_material
 from seg_perception.evaluation.processes import require_ros
 

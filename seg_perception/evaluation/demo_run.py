@@ -11,15 +11,13 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from seg_perception.core.errors import DataError
 from seg_perception.core.mapping import MapperConfig
 from seg_perception.evaluation.drive_material import DriveMaterial
 from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
-from seg_perception.evaluation.evaluate_robot import Robot
+from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.material import Material, Mount
 from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
 from seg_perception.evaluation.recording import TOPICS
-from seg_perception.evaluation.share import share_folder
 
 _SETTLE_S = 2.0
 _READY_S = 120.0
@@ -36,18 +34,6 @@ class RunRequest:
     model: str
     device: str
     robot: str
-
-
-def robot_file(robot: str) -> Path:
-    """Parameter file of a robot by name or path. Raises DataError naming the robots there are."""
-    if robot.endswith(".yaml") and Path(robot).is_file():
-        return Path(robot)
-    folder = share_folder() / "config" / "robots"
-    path = folder / f"{robot}.yaml"
-    if not path.is_file():
-        names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
-        raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
-    return path
 
 
 def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, int]:

@@ -13,6 +13,7 @@ from seg_perception.core.ego_mask import EgoMask
 from seg_perception.core.errors import DataError
 from seg_perception.core.mapping import MapperConfig
 from seg_perception.core.pose import Transform
+from seg_perception.evaluation.share import share_folder
 
 POSE_SOURCES = ("auto", "tf", "odometry")
 MOUNT = ("x", "y", "z", "roll", "pitch", "yaw")
@@ -66,6 +67,18 @@ class Robot:
         if len(self.cameras) == 1 and not self.cameras[0].name:
             return self.cameras[0]
         return next((camera for camera in self.cameras if camera.name == name), None)
+
+
+def robot_file(robot: str) -> Path:
+    """Parameter file of a robot by name or path. Raises DataError naming the robots there are."""
+    if robot.endswith(".yaml") and Path(robot).is_file():
+        return Path(robot)
+    folder = share_folder() / "config" / "robots"
+    path = folder / f"{robot}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
+        raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
+    return path
 
 
 def _section(document: Any, node: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
-from seg_perception.evaluation.demo_run import robot_file
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_grids import GridReplay
 from seg_perception.evaluation.evaluate_ground import TruthGrids, TruthLidar
@@ -23,7 +22,7 @@ from seg_perception.evaluation.evaluate_metrics import totals_of
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, OutputBag
 from seg_perception.evaluation.evaluate_pictures import WorstFrames, snapshot_indices
 from seg_perception.evaluation.evaluate_resume import EarlierMasks, clean_up, prepare
-from seg_perception.evaluation.evaluate_robot import Robot
+from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
