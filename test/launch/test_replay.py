@@ -132,6 +132,26 @@ def test_every_camera_of_a_robot_has_its_results_and_all_fill_one_grid(launch, b
 
 
 @needs_rosbag2
+def test_six_real_cameras_with_static_tf_fill_one_grid(launch, bundle, shared_data, tmp_path):
+    pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
+    bag, robot, out = shared_data / "nuscenes" / "bag_mcap", tmp_path / "robot.yaml", tmp_path / "results"
+    cameras = [f"cam_{place}" for place in ("front", "front_left", "front_right", "back", "back_left", "back_right")]
+    robot.write_text(
+        f"/**/grid_mapper:\n  ros__parameters:\n    cameras: [{', '.join(cameras)}]\n"
+        "    pose_source: tf\n    world_frame: base_link\n"
+    )
+    started = launch("replay.launch.py", bag=bag, out=out, robot=robot, model=bundle, image="image")
+    assert started.returncode(timeout_s=300) == 0, started.log
+    assert "process has died" not in started.log
+
+    for camera in cameras:
+        assert recorded(out, f"/{camera}/segmentation/mask"), (camera, started.log)
+    status = recorded(out, "/grid_mapper/status")[-1][1]
+    assert (status.processed, status.failed) == (len(cameras), 0), status
+    assert recorded(out, "/occupancy_grid")[-1][1].header.frame_id == "base_link"
+
+
+@needs_rosbag2
 def test_static_tf_is_latched_though_the_bag_forgot_it(launch, bundle, tmp_path):
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
