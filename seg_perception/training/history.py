@@ -47,15 +47,16 @@ class History:
     def _picture(self, scores: list[str]) -> bytes:
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4))
         left.plot(*self._column("loss"))
-        left.set(xlabel="step", ylabel="training loss")
+        left.set(xlabel="step", title="training loss")
         middle.plot(*self._column("learning_rate"))
-        middle.set(xlabel="step", ylabel="learning rate")
+        middle.set(xlabel="step", title="learning rate")
+        middle.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         for name in scores:
             right.plot(*self._column(name), label=name.removeprefix("miou "))
-        right.set(xlabel="step", ylabel="mIoU (averaged weights)", ylim=(0, 1))
+        right.set(xlabel="step", title="mIoU (averaged weights)", ylim=(0, 1))
         if scores:
-            right.legend()
-        figure.tight_layout()
+            right.legend(loc="lower right")
+        figure.subplots_adjust(left=0.05, right=0.99, bottom=0.13, top=0.92, wspace=0.17)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
         plt.close(figure)
