@@ -34,7 +34,5 @@ def load(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"{path}: not a checkpoint of this program ({reason}); delete it or restore it") from error
     if not isinstance(state, dict) or not state.keys() >= _NEEDED:
-        raise TrainingError(
-            f"{path}: of torch, but not a checkpoint of this program; delete it or restore it"
-        )
+        raise TrainingError(f"{path}: of torch, but not a checkpoint of this program; delete it or restore it")
     return state

@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoints, log, curves")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--processes", type=int, default=1, help="how many, one GPU each (default: %(default)s)"
-    )
+    parser.add_argument("--processes", type=int, default=1, help="how many, one GPU each (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
