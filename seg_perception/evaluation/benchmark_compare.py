@@ -90,8 +90,8 @@ def report(rows: Sequence[Row], machine: Mapping[str, Any], threads: int, rounds
     """The rows and goals as Markdown."""
     eager = next(row for row in rows if row.variant == EAGER)
     lines = [
-        f"{machine['processor']}, {threads} threads, one frame at a time, {rounds} frames. Speed-up, size and mIoU "
-        f"against {eager.bundle} in torch (eager, float32).",
+        f"{machine['processor']}, {threads} thread{'s' if threads > 1 else ''}, one frame at a time, {rounds} frames. "
+        f"Speed-up, size and mIoU against {eager.bundle} in torch (eager, float32).",
         "",
         "| model | variant | runs on | ms p50 | ms p99 | speed-up | MiB | size | mIoU | points lost | GMAC |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
