@@ -108,7 +108,11 @@ class TruthLidar(MeasuredGround):
             frame.problems[NO_TRUTH] = str(error)
             return
         points = points[np.linalg.norm(points, axis=1) > self._SELF_M]
-        occupied, free = self.cells(pose.apply(sensor.world_from_optical, points), frame.grid[0], frame.pose.ground_z)
+        spec = frame.grid[0]
+        occupied, free = self.cells(pose.apply(sensor.world_from_optical, points), spec, frame.pose.ground_z)
+        x, y = spec.centres()
+        # What stands below the view is the robot itself, as a rule, and hides nothing.
+        occupied &= sight.contains(x[None, :], y[:, None])
         self.compare(frame, sight, occupied, free)
 
     def cells(
