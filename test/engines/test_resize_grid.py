@@ -76,7 +76,7 @@ def test_every_rule_gives_the_same_grid_within_a_cell(size, network, wall_x, wal
     image = picture(camera, wall_x, wall_y)
     grids, views = zip(*(grid_of(image, camera, Resize(*network, rule)) for rule in RESIZE_RULES), strict=True)
     common = np.logical_and.reduce(views)
-    assert (grids[0][common] == 0).sum() > 50
+    assert (grids[0][common] == 0).sum() > 20
     # Between free ground and the wall lies a strip of unknown cells here, and none there.
     for same in (lambda grid: grid == 0, lambda grid: grid == 1, lambda grid: grid != 0):
         for grid in grids:
