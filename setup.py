@@ -29,7 +29,7 @@ setup(
         "cpu": [f"onnxruntime-openvino>=1.20; {X86}", f"onnxruntime>=1.20; {NOT_X86}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "sim": ["scipy>=1.8", "trimesh>=4", f"embreex>=2.17; {X86}"],
-        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"],
+        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "scipy>=1.8", "tqdm>=4.60"],
         "train": [
             "torch>=2.5",
             "torchvision>=0.20",
