@@ -105,7 +105,7 @@ def quantize_weights(model: bytes) -> bytes | None:
     """Dynamic quantization: matrix products with int8 weights, and activations whose range is found as they come.
 
     None where it would do next to nothing, as less than MIN_DYNAMIC_SHARE of the weights are those of matrix products.
-    Convolutions are left alone: with static ranges they are faster than with ranges that have to be found first.
+    Convolutions are left to static quantization.
     """
     if dynamic_share(model) < MIN_DYNAMIC_SHARE:
         return None
