@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from seg_perception.core.classes import ClassTable
@@ -49,7 +50,9 @@ class GridSession:
             camera = GridCamera(node, setup, values, self._poses, own, self._on_stamp, self._fuse)
             self._cameras[setup.name] = camera
         self._ageing_timer = node.create_timer(_AGEING_PERIOD_S, self._age)
-        self._held_back_timer = node.create_timer(1.0 / values.publish_rate, self._publish_news)
+        # Not by the node's clock: simulated time stops with the bag, and its last masks would be kept back for good.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._held_back_timer = node.create_timer(1.0 / values.publish_rate, self._publish_news, clock=steady)
         self._held_back_timer.cancel()
 
     def close(self) -> None:
