@@ -55,6 +55,8 @@ DEFAULTS = {
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_RESULTS = ("segmentation/(mask|confidence|camera_info|overlay|classes|label_info)", "segmenter/status")
 GRID_RESULTS = ("occupancy_grid", "obstacles", "class_grid", "grid_mapper/status")
+# An answer of a node can get lost on a machine that is too busy; launch_ros waits for it without end.
+BRING_UP_S = 120.0
 # Nothing tells when every process has found every other.
 DISCOVERY_S = 2.0
 # The nodes still work on what was played last.
@@ -126,9 +128,15 @@ def bring_up(nodes: int, ready: list[Action]) -> list[Action]:
             raise SegPerceptionError(f"{node.node_name} cannot start; its log says why")
         return []
 
+    def require_all(context: LaunchContext) -> list[Action]:
+        if len(active) < nodes:
+            raise SegPerceptionError(f"{len(active)} of {nodes} nodes are active after {BRING_UP_S:g} s; repeat it")
+        return []
+
     return [
         RegisterEventHandler(OnStateTransition(entities=[OpaqueFunction(function=advance)])),
         change_state(Transition.TRANSITION_CONFIGURE, lambda _: True),
+        TimerAction(period=BRING_UP_S, actions=[OpaqueFunction(function=require_all)]),
     ]
 
 
