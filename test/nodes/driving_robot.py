@@ -44,6 +44,8 @@ BASE_FROM_OPTICAL = pose.base_from_optical((1.0, 0.2, 1.5), 0.0, 0.15, 0.0)
 WALL_X, WALL_LEFT, WALL_RIGHT, WALL_HEIGHT = 12.0, 2.0, 0.0, 2.5  # m, in the world
 STEP_S = 0.1
 START = (0.0, 0.0, 0.0)
+GRID_TIMEOUT_S = 20.0
+JUST_BEFORE_NS = 250_000_000
 
 
 def world_from_base(t):
@@ -150,14 +152,21 @@ class Robot(Segmenter):
         return stamps
 
     def wait_for_grid(self, stamp_ns):
-        """The grid of a mask."""
+        """The grid of a mask, or of one just before it.
 
-        def grid():
-            return next((g for g in reversed(self.grids) if stamp_to_ns(g.header.stamp) == stamp_ns), None)
+        Only the newest grid is kept for who has not got it yet, and when no mask follows the next is half a second
+        newer: on a machine that is too busy to transmit one at the first attempt, that one is lost.
+        """
+
+        def since(oldest_ns):
+            return next((g for g in reversed(self.grids) if oldest_ns <= stamp_to_ns(g.header.stamp) <= stamp_ns), None)
 
         try:
-            return wait_for(grid, "the grid of the last mask")
+            return wait_for(lambda: since(stamp_ns), "the grid of the last mask", GRID_TIMEOUT_S)
         except AssertionError as error:
+            just_before = since(stamp_ns - JUST_BEFORE_NS)
+            if just_before:
+                return just_before
             older = [(stamp_ns - stamp_to_ns(g.header.stamp)) / 1e9 for g in self.grids[-5:]]
             raise AssertionError(f"{error}; the last grids are {older} s older; {self.statuses[-1:]}") from None
 
