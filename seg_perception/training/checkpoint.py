@@ -17,6 +17,12 @@ BEST = "best.pt"
 _NEEDED = {"config", "classes", "average", "step"}
 
 
+def require_unused(folder: Path, resume: bool) -> None:
+    """Raises TrainingError for a folder with a training in it that is not to be resumed."""
+    if (folder / LAST).exists() and not resume:
+        raise TrainingError(f"{folder}: holds a training already; add --resume, or give another --out")
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write whole or not at all. Raises TrainingError."""
     buffer = io.BytesIO()  # torch aborts the process when the disk is full while it writes a file itself

@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     config = TrainingConfig.load(args.config)
     table = ClassTable.load(config.resolve(config.classes))
-    if (args.out / checkpoint.LAST).exists() and not args.resume:
-        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+    checkpoint.require_unused(args.out, args.resume)
     teacher = _teacher(args.teacher, table)
     train = load_sources(config, config.train, table)
     validation = load_sources(config, config.validation, table)

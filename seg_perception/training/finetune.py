@@ -34,8 +34,7 @@ def require_fresh(args: argparse.Namespace) -> None:
     """Raises TrainingError where `--out` would overwrite a training."""
     if args.out.resolve() == args.training.resolve():
         raise TrainingError(f"{args.out}: is the training itself; give another --out")
-    if (args.out / checkpoint.LAST).exists() and not args.resume:
-        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+    checkpoint.require_unused(args.out, args.resume)
 
 
 def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifier) -> int:

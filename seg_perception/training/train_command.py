@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import TrainingError
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
@@ -35,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     config = TrainingConfig.load(args.config)
     table = ClassTable.load(config.resolve(config.classes))
-    if (args.out / checkpoint.LAST).exists() and not args.resume:
-        raise TrainingError(f"{args.out}: holds a training already; add --resume, or give another --out")
+    checkpoint.require_unused(args.out, args.resume)
     fabric = fabric_of(args.device, args.processes, config.schedule.bf16)
     fabric.launch()
     with fabric.rank_zero_first():  # the first process renders and extracts what the others only read
