@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thresholds", type=Path, metavar="YAML", help="exit code 1 when one is missed")
     parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="variant of the bundle (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of each engine (default: all cores)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads for inference (default: all cores)")
     parser.add_argument("--workers", type=int, default=1, help="bags at a time (default: %(default)s)")
     parser.add_argument("--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster")
 

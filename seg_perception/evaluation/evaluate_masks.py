@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import cv2
 import numpy as np
@@ -17,6 +20,9 @@ from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_ST
 from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_source import Event
 from seg_perception.evaluation.material import EncodedImage
+
+_AHEAD = 2
+"""So many frames per engine are under way, so that none waits for the order."""
 
 
 def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
@@ -34,21 +40,62 @@ def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
         yield item
 
 
-def segment_images(items: Iterable[Frame | Event], engine: Engine, earlier: EarlierMasks) -> Iterator[Frame | Event]:
-    """Give frames their masks, and in place of the image a picture of the mask's size."""
-    for item in items:
-        known = earlier.of(item) if isinstance(item, Frame) else None
-        if isinstance(item, Frame) and item.image is not None:
-            if known:
-                item.segmentation, latency_ms = known
-                item.latency_ms |= latency_ms
-            else:
-                with item.timed("infer"):
-                    item.segmentation = engine.infer(item.image)
-            item.masked = True
-            item.picture = engine.resize.apply(item.image)
-            item.image = None
-        yield item
+def segment_images(
+    items: Iterable[Frame | Event], engines: Sequence[Engine], earlier: EarlierMasks
+) -> Iterator[Frame | Event]:
+    """Give frames their masks, and in place of the image a picture of the mask's size.
+
+    The engines work on different frames at the same time; the items leave in the order in which they came.
+    """
+    idle: SimpleQueue[Engine] = SimpleQueue()
+    for engine in engines:
+        idle.put(engine)
+
+    def segment(frame: Frame) -> None:
+        engine = idle.get()
+        try:
+            _segment(frame, engine)
+        finally:
+            idle.put(engine)
+
+    under_way: deque[tuple[Frame | Event, Future[None] | None]] = deque()
+    with ThreadPoolExecutor(len(engines)) as pool:
+        for item in items:
+            future = None
+            if isinstance(item, Frame):
+                known = earlier.of(item)
+                if item.image is not None:
+                    if known:
+                        item.segmentation, latency_ms = known
+                        item.latency_ms |= latency_ms
+                    future = pool.submit(segment, item)
+            under_way.append((item, future))
+            busy = sum(later is not None for _, later in under_way)
+            while under_way and (busy > _AHEAD * len(engines) or _is_done(under_way[0][1])):
+                busy -= under_way[0][1] is not None
+                yield _finished(*under_way.popleft())
+        while under_way:
+            yield _finished(*under_way.popleft())
+
+
+def _is_done(future: Future[None] | None) -> bool:
+    return future is None or future.done()
+
+
+def _finished(item: Frame | Event, future: Future[None] | None) -> Frame | Event:
+    if future:
+        future.result()
+    return item
+
+
+def _segment(frame: Frame, engine: Engine) -> None:
+    assert frame.image is not None
+    if frame.segmentation is None:
+        with frame.timed("infer"):
+            frame.segmentation = engine.infer(frame.image)
+    frame.masked = True
+    frame.picture = engine.resize.apply(frame.image)
+    frame.image = None
 
 
 def _decode(frame: Frame) -> None:

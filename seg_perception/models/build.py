@@ -20,6 +20,8 @@ from seg_perception.core.errors import TrainingError
 
 SIZE_MULTIPLE = 32
 """Every encoder accepts sides that are a multiple of this."""
+SMP_DEPTH = 5
+"""How often smp's encoders halve the image unless `encoder_depth` says otherwise."""
 
 
 class PixelClassifier(nn.Module):
@@ -65,6 +67,21 @@ def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: i
 def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
     network = smp.create_model(architecture, encoder, encoder_weights=None, classes=n_classes, **options)
     network.segmentation_head[1] = nn.Identity()  # its upsampling: done once, outside, to the step that is asked for
+    return network
+
+
+def _unet(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    """smp's; with fewer `decoder_channels` than the encoder is deep, it ends that many halvings before full size.
+
+    At full size a U-Net has few channels, but so many pixels that a third of its time goes there.
+    """
+    channels = options.get("decoder_channels", ())
+    missing = max(0, options.get("encoder_depth", SMP_DEPTH) - len(channels)) if channels else 0
+    if not missing:
+        return _from_smp(architecture, encoder, options, n_classes)
+    padded = {**options, "decoder_channels": [*channels, *channels[-1:] * missing]}
+    network = _from_smp(architecture, encoder, padded, n_classes)
+    network.decoder.blocks = network.decoder.blocks[:-missing]
     return network
 
 
@@ -145,7 +162,8 @@ def _transformer(_: str, encoder: str, options: dict[str, Any], n_classes: int) 
 Builder = Callable[[str, str, dict[str, Any], int], nn.Module]
 
 ARCHITECTURES: dict[str, Builder] = {
-    **dict.fromkeys(("unet", "unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "segformer"), _from_smp),
+    "unet": _unet,
+    **dict.fromkeys(("unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "segformer"), _from_smp),
     "fcn": _fcn,
     "lraspp": _lraspp,
     "transformers": _transformer,

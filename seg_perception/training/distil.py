@@ -4,22 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import TrainingError
+from seg_perception.engines.bundle import MANIFEST_FILE
 from seg_perception.models.build import PixelClassifier
 from seg_perception.models.deploy import normalise
 from seg_perception.training.objective import Objective
+from seg_perception.training.trained import Trained
 
 TEMPERATURE = 2.0
 """Softens both distributions, so that the teacher's second thoughts count (Hinton et al. 2015)."""
 
 LOGITS_WEIGHT = 1.0
 FEATURES_WEIGHT = 1.0
+
+
+def load_teacher(folder: Path, table: ClassTable) -> PixelClassifier:
+    """The best averaged weights of a training with the classes of `table`. Raises TrainingError."""
+    if (folder / MANIFEST_FILE).is_file():
+        raise TrainingError(
+            f"{folder}: is a bundle, and its graph decides without giving logits; give the training that it came from"
+        )
+    teacher = Trained.load(folder)
+    names, own = ([entry.name for entry in t.classes] for t in (teacher.table, table))
+    if names != own:
+        raise TrainingError(f"{folder}: knows the classes {', '.join(names)}, the configuration {', '.join(own)}")
+    return teacher.network
+
+
+def inherit(student: PixelClassifier, teacher: PixelClassifier) -> int:
+    """Where both have the same encoder, copy every tensor that agrees in name and shape; returns their number."""
+    own, given = student.state_dict(), teacher.state_dict()
+    agree = {name: given[name] for name in own if name in given and own[name].shape == given[name].shape}
+    encoder = [name for name, _ in student.network.encoder.named_parameters(prefix="network.encoder")]
+    if not all(name in agree for name in encoder):
+        return 0
+    student.load_state_dict(agree, strict=False)
+    return len(agree)
 
 
 class Distillation(Objective):

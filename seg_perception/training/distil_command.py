@@ -9,18 +9,15 @@ from pathlib import Path
 import torch
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import TrainingError
-from seg_perception.engines.bundle import MANIFEST_FILE
 from seg_perception.models.build import build
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
 from seg_perception.training.devices import fabric_of
-from seg_perception.training.distil import Distillation
+from seg_perception.training.distil import Distillation, inherit, load_teacher
 from seg_perception.training.finetune import complete
 from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.objective import Supervised
-from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
 
@@ -40,30 +37,21 @@ def run(args: argparse.Namespace) -> int:
     config = TrainingConfig.load(args.config)
     table = ClassTable.load(config.resolve(config.classes))
     checkpoint.require_unused(args.out, args.resume)
-    teacher = _teacher(args.teacher, table)
+    teacher = load_teacher(args.teacher, table)
     train = load_sources(config, config.train, table)
     validation = load_sources(config, config.validation, table)
     torch.manual_seed(config.seed)
     model, n = config.model, len(table.classes)
     student = build(model.architecture, model.encoder, model.options, n)
-    objective = Distillation(Supervised(config, train, n).loss, student, teacher.network, n)
+    inherited = inherit(student, teacher)
+    objective = Distillation(Supervised(config, train, n).loss, student, teacher, n)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
     fabric.launch()
     trainer = Trainer(config, table, train, validation, args.out, objective, student, fabric)
     if args.resume:
         trainer.resume()
+    elif inherited:
+        print(f"the encoders are the same: {inherited} tensors start as the teacher's")
     elif model.weights:
         trainer.start_from_weights()
     return complete(trainer, args.out)
-
-
-def _teacher(folder: Path, table: ClassTable) -> Trained:
-    if (folder / MANIFEST_FILE).is_file():
-        raise TrainingError(
-            f"{folder}: is a bundle, and its graph decides without giving logits; give the training that it came from"
-        )
-    teacher = Trained.load(folder)
-    names, own = ([entry.name for entry in t.classes] for t in (teacher.table, table))
-    if names != own:
-        raise TrainingError(f"{folder}: knows the classes {', '.join(names)}, the configuration {', '.join(own)}")
-    return teacher

@@ -12,6 +12,8 @@ from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
 from seg_perception.training.devices import fabric_of
+from seg_perception.training.distil import Distillation, load_teacher
+from seg_perception.training.objective import Supervised
 from seg_perception.training.train_command import EXIT_INTERRUPTED
 from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; export it like a training")
     parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
     parser.add_argument("--steps", type=int, default=steps, help="length of the fine-tuning (default: %(default)s)")
+    parser.add_argument("--teacher", type=Path, help="folder of a training to learn from, too; may be --training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
 
@@ -44,7 +47,12 @@ def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifie
     validation = load_sources(config, config.validation, trained.table)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
     fabric.launch()
-    trainer = Trainer(config, trained.table, train, validation, args.out, network=network, fabric=fabric)
+    objective = None
+    if args.teacher:
+        n = len(trained.table.classes)
+        teacher = load_teacher(args.teacher, trained.table)
+        objective = Distillation(Supervised(config, train, n).loss, network, teacher, n)
+    trainer = Trainer(config, trained.table, train, validation, args.out, objective, network, fabric)
     if args.resume:
         trainer.resume()
     return complete(trainer, args.out)

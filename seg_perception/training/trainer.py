@@ -121,7 +121,11 @@ class Trainer:
         state = checkpoint.load(path)
         model = TrainingConfig.from_dict(state["config"]).model
         if model != self.config.model or state["classes"] != self._table.to_dicts():
-            raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
+            how = "with" if state.get("objective") else "without"
+            raise TrainingError(f"{path}: was trained {how} a --teacher; do so again, or use another --out")
+        if state.get("objective", {}).keys() != self._extra().keys():
+            how = "with" if state.get("objective") else "without"
+            raise TrainingError(f"{path}: was trained {how} a --teacher; do so again, or use another --out")
         self.network.load_state_dict(state["network"])
         self._average.network.load_state_dict(state["average"])
         self._objective.load_state_dict(state.get("objective", {}), strict=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -11,13 +14,19 @@ from hypothesis import strategies as st
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
-from seg_perception.core.errors import DataError
+from seg_perception.core.errors import DataError, EngineError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.poses import CameraPose
+from seg_perception.engines.base import Segmentation
+from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
+from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_ground import above_ground
+from seg_perception.evaluation.evaluate_masks import segment_images
 from seg_perception.evaluation.evaluate_pictures import snapshot_indices, worst_of
+from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_robot import Robot
+from seg_perception.evaluation.evaluate_source import Event
 from seg_perception.evaluation.sight import SeenCells, Sight, overlap
 
 SPEC = GridSpec(0.2, 200, 200, -20.0, -20.0)
@@ -29,6 +38,44 @@ def looking(yaw, x=0.0, y=0.0):
     base = pose.from_rpy((x, y, 0.0), 0.0, 0.0, yaw)
     mount = pose.base_from_optical((0.0, 0.0, 1.5), 0.0, 0.3, 0.0)
     return Sight.of(CAMERA, CameraPose(base @ mount, base), 15.0)
+
+
+class Slow:
+    """An engine that takes the longer, the darker the image, and knows how many of its kind work at the same time."""
+
+    together = threading.Barrier(2, timeout=10.0)
+    resize = Resize(4, 4)
+
+    def infer(self, image):
+        if image[0, 0, 0] in (0, 1):
+            self.together.wait()
+        time.sleep(0.05 if image[0, 0, 0] == 0 else 0.0)
+        if image[0, 0, 0] == 9:
+            raise EngineError("broken")
+        return Segmentation(image[:, :, 0], image[:, :, 0])
+
+
+def images(values):
+    for index, value in enumerate(values):
+        frame = Frame(index, "bag", "", index, index, "camera", None, str(index))
+        frame.image = np.full((4, 4, 3), value, np.uint8)
+        yield frame
+        yield Event("odometry", None, index)
+
+
+def test_engines_work_side_by_side_and_frames_stay_in_order(tmp_path):
+    done = list(segment_images(images(range(8)), [Slow(), Slow()], EarlierMasks(tmp_path)))
+    assert [item.index for item in done[::2]] == list(range(8))
+    assert [item.received_ns for item in done[1::2]] == list(range(8))
+    assert [item.segmentation.mask[0, 0] for item in done[::2]] == list(range(8))
+    assert all(item.masked and item.image is None and item.picture is not None for item in done[::2])
+
+
+def test_what_an_engine_raises_comes_after_the_frames_before(tmp_path):
+    items = segment_images(images([2, 3, 9, 4]), [Slow(), Slow()], EarlierMasks(tmp_path))
+    assert [next(items).received_ns for _ in range(4)] == [0, 0, 1, 1]
+    with pytest.raises(EngineError, match="broken"):
+        next(items)
 
 
 @given(st.floats(-4.0, 4.0), st.floats(-3.0, 3.0))

@@ -16,7 +16,7 @@ from seg_perception.core.errors import TrainingError
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.models.build import ARCHITECTURES, PixelClassifier, build
-from seg_perception.models.deploy import Deployed, normalise
+from seg_perception.models.deploy import Deployed, decision_step, normalise
 from seg_perception.training.export import export_onnx
 
 WIDTH, HEIGHT, CLASSES = 96, 64, 3
@@ -34,6 +34,7 @@ class Case(NamedTuple):
 
 CASES = {
     "unet": Case("unet", RESNET, {**RESNET_OPTIONS, "decoder_channels": [16, 16, 8, 8, 8]}),
+    "unet_half": Case("unet", RESNET, {**RESNET_OPTIONS, "decoder_channels": [16, 16, 8, 8]}),
     "unet_scse": Case(
         "unet",
         RESNET,
@@ -100,6 +101,13 @@ def test_logits_are_those_of_the_pixels_at_every_step(network: PixelClassifier) 
     with torch.inference_mode():
         assert network.eval()(images).shape == (1, CLASSES, 50, 70)
         assert network(images, step=2).shape == (1, CLASSES, 25, 35)
+
+
+@pytest.mark.parametrize(("channels", "stride"), [([8] * 5, 1), ([8] * 4, 2), ([8] * 3, 4)])
+def test_a_unet_ends_where_its_decoder_channels_end(channels: list[int], stride: int) -> None:
+    unet = build("unet", RESNET, {**RESNET_OPTIONS, "decoder_channels": channels}, CLASSES)
+    assert unet.network(torch.zeros(1, 3, 64, 96)).shape == (1, CLASSES, 64 // stride, 96 // stride)
+    assert decision_step(unet) == min(stride, 2)
 
 
 def test_the_engine_does_what_torch_does(network: PixelClassifier) -> None:

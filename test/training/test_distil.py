@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seg_perception.cli import main
-from seg_perception.models.build import PixelClassifier
+from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.deploy import normalise
 from seg_perception.training import checkpoint
-from seg_perception.training.distil import Distillation
+from seg_perception.training.distil import Distillation, inherit
 
 
 def _network(width: int, seed: int) -> PixelClassifier:
@@ -77,6 +77,19 @@ def test_command_trains_a_student_that_exports_like_any(student: Path, training:
     weights = checkpoint.load(tmp_path / "out" / checkpoint.BEST)["average"]
     assert weights["network.encoder.model.conv1.weight"].shape[0] == 64
     assert not [name for name in weights if "adapter" in name or "teacher" in name]
+
+
+def test_student_begins_as_the_teacher_where_they_are_the_same() -> None:
+    options = {"channels": [8, 8, 8, 8], "encoder_depth": 3}
+    teacher = build("unet", "tu-resnet10t", {**options, "decoder_channels": [16, 8, 8]}, 3)
+    shorter = build("unet", "tu-resnet10t", {**options, "decoder_channels": [16, 8]}, 3)
+    other = build("unet", "tu-resnet18", {**options, "decoder_channels": [16, 8]}, 3)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    wanted, own = teacher.state_dict(), shorter.state_dict()
+    assert inherit(shorter, teacher) == sum(wanted[name].shape == own[name].shape for name in own)
+    assert all(torch.equal(wanted[n], t) for n, t in shorter.state_dict().items() if t.shape == wanted[n].shape)
+    assert inherit(other, teacher) == 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
 def test_bundle_as_a_teacher_is_refused(student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
