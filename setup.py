@@ -23,13 +23,13 @@ setup(
         (f"share/seg_perception/{folder}", [str(path) for path in SHARED if path.parent == folder])
         for folder in sorted({path.parent for path in SHARED})
     ],
-    install_requires=["numpy>=1.21", "opencv-python-headless>=4.5,<5", "PyYAML>=5.4"],
+    install_requires=["numpy>=1.21", "opencv-python-headless>=4.5,<5", "PyYAML>=5.4", "scipy>=1.8"],
     extras_require={
         # Exactly one ONNX Runtime may be installed: cpu or gpu.
         "cpu": [f"onnxruntime-openvino>=1.20; {X86}", f"onnxruntime>=1.20; {NOT_X86}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
-        "sim": ["scipy>=1.8", "trimesh>=4", f"embreex>=2.17; {X86}"],
-        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "scipy>=1.8", "tqdm>=4.60"],
+        "sim": ["trimesh>=4", f"embreex>=2.17; {X86}"],
+        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "tqdm>=4.60"],
         "train": [
             "torch>=2.5",
             "torchvision>=0.20",

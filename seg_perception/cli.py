@@ -64,7 +64,7 @@ def _import(command: str, module_name: str):  # type: ignore[no-untyped-def]
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("seg_perception"):
             raise
-        extra = "train" if module_name.startswith("seg_perception.training") else "cpu,sim,evaluate"
+        extra = "cpu,train" if module_name.startswith("seg_perception.training") else "cpu,sim,evaluate"
         raise SegPerceptionError(
             f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'"
         ) from error

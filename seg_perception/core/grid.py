@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Number = TypeVar("Number", bound=np.generic)
+Interval = tuple[float, float]
+"""Least and largest."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,17 @@ class RollingGrid:
         """Multiply every cell's log-odds by `factor`: evidence fades towards unknown."""
         self.log_odds *= np.float32(factor)
 
-    def window(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
-        """(rows, columns) of the cells within a square of `radius` m around (x, y), clipped to the grid."""
+    def window(self, x: Interval, y: Interval) -> tuple[slice, slice]:
+        """(rows, columns) of the cells between two x and two y of the world, m, clipped to the grid."""
         spec = self.spec
-        reach = radius / spec.resolution
-        column, row = (x - spec.origin_x) / spec.resolution, (y - spec.origin_y) / spec.resolution
-        rows = slice(max(0, floor(row - reach)), max(0, min(spec.height, floor(row + reach) + 1)))
-        columns = slice(max(0, floor(column - reach)), max(0, min(spec.width, floor(column + reach) + 1)))
-        return rows, columns
+        return _cells(y, spec.origin_y, spec.resolution, spec.height), _cells(
+            x, spec.origin_x, spec.resolution, spec.width
+        )
+
+
+def _cells(between: Interval, origin: float, resolution: float, count: int) -> slice:
+    low, high = ((value - origin) / resolution for value in between)
+    return slice(max(0, floor(low)), max(0, min(count, floor(high) + 1)))
 
 
 def _shifted(array: NDArray[Number], rows: int, columns: int) -> NDArray[Number]:

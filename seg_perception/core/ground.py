@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import TransformError
+from seg_perception.core.grid import Interval
 from seg_perception.core.pose import Transform
 
 _SAME_ANGLE = 2e-4  # rad: about a tenth of a pixel of a 640-pixel camera
@@ -109,6 +110,16 @@ class PolarMap:
         """(rows,) m from the foot point."""
         return self.view.height / self.tangents
 
+    def bounds(self, view: Viewpoint, radius: float) -> tuple[Interval, Interval]:
+        """Least and largest x, and y, of a square of `radius` m around the foot point of `view`, in the world, without
+        the parts that no bearing of the map leads to."""
+        step = self.bearings[1] - self.bearings[0]
+        low, high = self.bearings[0] - step + view.yaw, self.bearings[-1] + step + view.yaw
+        right_angles = np.pi / 2 * np.arange(np.ceil(low / (np.pi / 2)), np.floor(high / (np.pi / 2)) + 1)
+        angles = np.array([low, *right_angles, high])
+        x, y = (np.clip(np.sqrt(2) * radius * f(angles), -radius, radius) for f in (np.cos, np.sin))
+        return _with_zero(view.x, x), _with_zero(view.y, y)
+
     def sample(self, image: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
         """(H, W) uint8 image at the camera's size → (rows, columns) uint8; `outside` where it shows no such point."""
         border = cv2.BORDER_CONSTANT
@@ -141,6 +152,10 @@ class PolarMap:
         fine = cv2.resize(nodes, None, fx=_STRIDE, fy=_STRIDE, interpolation=cv2.INTER_LINEAR)
         np.clip(fine, -1, _FAR_OUTSIDE_INT16, out=fine)
         return np.rint(fine[_STRIDE : _STRIDE + rows, _STRIDE : _STRIDE + columns]).astype(np.int16)
+
+
+def _with_zero(centre: float, values: NDArray[np.float64]) -> Interval:
+    return centre + min(0.0, float(values.min())), centre + max(0.0, float(values.max()))
 
 
 def _nodes(samples: NDArray[np.float32]) -> NDArray[np.float32]:

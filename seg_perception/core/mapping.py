@@ -226,7 +226,10 @@ class GridMapper:
     def _fuse(
         self, polar: PolarMap, view: Viewpoint, evidence: Evidence, measured: MeasuredView | None, kept: float
     ) -> None:
-        rows, columns = self._grid.window(view.x, view.y, self._config.max_range)
+        reach = self._config.max_range
+        around = (view.x - reach, view.x + reach), (view.y - reach, view.y + reach)
+        # Depth places obstacles by itself, also where the map shows no ground.
+        rows, columns = self._grid.window(*(polar.bounds(view, reach) if measured is None else around))
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
         config = self._config
