@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; export it like a training")
     parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
     parser.add_argument("--steps", type=int, default=steps, help="length of the fine-tuning (default: %(default)s)")
+    parser.add_argument(
+        "--learning-rate", type=float, help=f"highest one (default: {LEARNING_RATE_SHARE} of the training's)"
+    )
     parser.add_argument("--teacher", type=Path, help="folder of a training to learn from, too; may be --training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
@@ -42,7 +45,7 @@ def require_fresh(args: argparse.Namespace) -> None:
 
 def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifier) -> int:
     """Train `network` into `args.out`; 0 when the steps were completed, 130 when a signal ended it (resume then)."""
-    config = shortened(trained.config, args.steps)
+    config = shortened(trained.config, args.steps, args.learning_rate)
     train = load_sources(config, config.train, trained.table)
     validation = load_sources(config, config.validation, trained.table)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
@@ -67,13 +70,13 @@ def complete(trainer: Trainer, out: Path) -> int:
     return EXIT_INTERRUPTED
 
 
-def shortened(config: TrainingConfig, steps: int) -> TrainingConfig:
+def shortened(config: TrainingConfig, steps: int, learning_rate: float | None) -> TrainingConfig:
     """The same training with fewer steps and a lower learning rate."""
     schedule = dataclasses.replace(
         config.schedule,
         steps=steps,
         minutes=None,
-        learning_rate=LEARNING_RATE_SHARE * config.schedule.learning_rate,
+        learning_rate=learning_rate or LEARNING_RATE_SHARE * config.schedule.learning_rate,
         validate_every=min(config.schedule.validate_every, steps),
     )
     return dataclasses.replace(config, schedule=schedule)

@@ -98,12 +98,13 @@ def test_command_prunes_trains_and_can_be_resumed(
     training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["prune", "--training", str(training), "--out", str(tmp_path / "out"), "--ratio", "0.3"]
-    assert main([*arguments, "--steps", "4", "--teacher", str(training)]) == 0
+    assert main([*arguments, "--steps", "4", "--teacher", str(training), "--learning-rate", "5e-4"]) == 0
     assert "operations, G" in capsys.readouterr().out
     assert main([*arguments, "--steps", "8", "--resume"]) == 2
     assert "was trained with a --teacher" in capsys.readouterr().err
     assert main([*arguments, "--steps", "8", "--teacher", str(training), "--resume"]) == 0
     before, after = Trained.load(training), Trained.load(tmp_path / "out")
+    assert after.config.schedule.learning_rate == 5e-4
     assert checkpoint.load(tmp_path / "out" / checkpoint.LAST)["step"] == 8
     assert cost(after.network, SIZE).operations <= 0.7 * cost(before.network, SIZE).operations
     mask, _ = Deployed(after.network)(torch.zeros((1, HEIGHT, WIDTH, 3), dtype=torch.uint8))
