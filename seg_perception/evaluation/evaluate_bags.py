@@ -82,20 +82,30 @@ def in_process(on_count: Progress, on_frames: Progress) -> Runner:
     return run
 
 
-def on_ray(address: str) -> Runner:
-    """Runs evaluations on a Ray cluster, which must see the same paths. Raises DataError where Ray is not installed."""
+def on_ray(address: str, on_count: Progress, on_frames: Progress) -> Runner:
+    """Runs evaluations on a Ray cluster, which must see the same paths. Raises DataError where Ray is not installed.
+
+    An evaluation takes a CPU of the cluster per thread, and counts as progress once it is done.
+    """
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise DataError("--ray needs the Python package ray; install it with: pip install ray") from error
-    ray.init(address=address)
+    try:
+        ray.init(address=address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition(". ")[0]
+        raise DataError(f"--ray {address}: {reason}; give the address of a running cluster, or `auto` on it") from error
     remote = ray.remote(_evaluate_quietly)
 
     def run(request: Request) -> str:
         try:
-            return str(ray.get(remote.remote(asdict(request))))
+            count, reason = ray.get(remote.options(num_cpus=request.threads).remote(asdict(request)))
         except ray.exceptions.RayError as error:
             return " ".join(str(error).split())
+        on_count(count)
+        on_frames(count)
+        return str(reason)
 
     return run
 
@@ -147,9 +157,10 @@ def _kept_pictures(out: Path, entries: list[dict[str, Any]]) -> list[dict[str, A
     return kept
 
 
-def _evaluate_quietly(document: dict[str, Any]) -> str:
+def _evaluate_quietly(document: dict[str, Any]) -> tuple[int, str]:
+    """Number of frames, and why it failed."""
     try:
-        evaluate(request_from(document), lambda count: None, lambda frames: None)
+        metrics = evaluate(request_from(document), lambda count: None, lambda frames: None)
     except SegPerceptionError as error:
-        return str(error)
-    return ""
+        return 0, str(error)
+    return metrics["frames"]["read"], ""

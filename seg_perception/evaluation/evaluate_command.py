@@ -6,6 +6,7 @@ import argparse
 import glob
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -43,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thresholds", type=Path, metavar="YAML", help="exit code 1 when one is missed")
     parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="variant of the bundle (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads for inference (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads for inference (default: all cores; on Ray 1)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="bags at a time (default: %(default)s)")
-    parser.add_argument("--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster")
+    parser.add_argument(
+        "--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster, as many at a time as fit"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +83,7 @@ def _request(args: argparse.Namespace) -> Request:
         model=args.model,
         device=args.device,
         precision=args.precision,
-        threads=args.threads or max(1, cores // args.workers),
+        threads=args.threads or (1 if args.ray else max(1, cores // args.workers)),
         robot=args.robot,
         labels=args.labels,
         label_form=args.label_form,
@@ -110,8 +115,11 @@ def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any
         with lock:
             progress.update(count)
 
-    runner = evaluate_bags.on_ray(args.ray) if args.ray else evaluate_bags.in_process(on_count, on_frames)
-    return evaluate_bags.merge(Path(args.out), evaluate_bags.evaluate_all(requests, args.workers, runner))
+    start = partial(evaluate_bags.on_ray, args.ray) if args.ray else evaluate_bags.in_process
+    workers = len(requests) if args.ray else args.workers  # Ray knows itself how many fit on its machines
+    return evaluate_bags.merge(
+        Path(args.out), evaluate_bags.evaluate_all(requests, workers, start(on_count, on_frames))
+    )
 
 
 def _bags(patterns: Sequence[str]) -> list[Path]:
