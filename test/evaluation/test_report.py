@@ -124,6 +124,12 @@ def test_nothing_in_the_inputs_becomes_markup(tmp_path: Path) -> None:
         assert text in page.text
 
 
+def test_the_colours_of_the_classes_are_told_beside_the_pictures(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "run", frames_of(12))
+    html = report(out) and (out / "report.html").read_text()
+    assert html.count('<i style="background: rgb(128, 64, 128)"></i>road</li>') == html.count('class="frames"') > 0
+
+
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     out = write_run(tmp_path / "run", frames_of(12))
     page = report(out)
