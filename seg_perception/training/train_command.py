@@ -20,7 +20,7 @@ EXIT_INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "--config", type=Path, required=True, help="training configuration, e.g. config/training/road_lite.yaml"
+        "--config", type=Path, required=True, help="training configuration, e.g. config/training/road_accurate.yaml"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoints, log, curves")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
