@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ImageError, TransformError
+from seg_perception.core.ground import PolarMap, Viewpoint
 from seg_perception.core.mapping import GridMapper, MapperConfig
 
 TABLE = ClassTable.load(Path(__file__).parents[2] / "config" / "classes" / "camvid.yaml")
@@ -204,6 +205,32 @@ def test_two_cameras_share_one_grid() -> None:
         mask = render(CAMERA, mount, [])
         mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0, source=name)
     assert 0 <= at(mapper, 8.0, 0.0) < 25 and 0 <= at(mapper, -8.0, 0.0) < 25
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    focal=st.floats(60.0, 900.0),
+    tilt=st.tuples(st.floats(-0.3, 0.3), st.floats(0.0, 1.5), st.floats(-3.1, 3.1)),
+    x=st.floats(-40, 40),
+    y=st.floats(-40, 40),
+    data=st.data(),
+)
+def test_all_ground_that_a_camera_sees_is_within_its_bounds(focal, tilt, x, y, data) -> None:
+    camera = Camera(640, 360, np.array([[focal, 0, 319.5], [0, focal, 179.5], [0, 0, 1]]))
+    base = pose.from_rpy([x, y, 0], 0, 0, data.draw(st.floats(-3.1, 3.1)))
+    view = Viewpoint.of(base @ pose.base_from_optical([0.4, 0.1, 1.2], *tilt), 0.0)
+    polar = PolarMap.build(camera, view, 25.0)
+    assume(polar is not None)
+    (left, right), (low, high) = polar.bounds(view, 20.0)
+    assert right - left <= 40.0 + 1e-9 and high - low <= 40.0 + 1e-9
+    if polar.bearings[-1] - polar.bearings[0] < 1.4:
+        assert (right - left) * (high - low) < 0.55 * 40.0**2, "no more than is needed"
+    for _ in range(20):
+        bearing = data.draw(st.floats(float(polar.bearings[0]), float(polar.bearings[-1]))) + view.yaw
+        distance = data.draw(st.floats(0.0, 28.0))
+        point_x, point_y = view.x + distance * np.cos(bearing), view.y + distance * np.sin(bearing)
+        if abs(point_x - view.x) <= 20.0 and abs(point_y - view.y) <= 20.0:
+            assert left <= point_x <= right and low <= point_y <= high
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
