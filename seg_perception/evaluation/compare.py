@@ -8,7 +8,7 @@ draws, which takes out how hard a frame is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +58,8 @@ class _Figure:
     higher_is_better: bool
 
 
-def differences(pairs: Pairs, classes: Sequence[str]) -> list[Difference]:
-    """All figures that both runs have. classes: names in the order of the confusion's rows; none if they differ."""
+def differences(pairs: Pairs, classes: Mapping[str, int]) -> list[Difference]:
+    """All figures that both runs have. classes: name → id, the row of the confusion; none if they differ."""
     figures = [
         *_mask_figures(pairs, classes),
         *_grid_figures(pairs),
@@ -101,7 +101,7 @@ def _interval(figure: _Figure, sample: NDArray[np.float64]) -> tuple[float | Non
     return float(low), float(high)
 
 
-def _mask_figures(pairs: Pairs, classes: Sequence[str]) -> Iterator[_Figure]:
+def _mask_figures(pairs: Pairs, classes: Mapping[str, int]) -> Iterator[_Figure]:
     a, b = pairs.a.confusion, pairs.b.confusion
     if a is None or b is None or a.shape != b.shape:
         return
@@ -110,7 +110,7 @@ def _mask_figures(pairs: Pairs, classes: Sequence[str]) -> Iterator[_Figure]:
     frames = int(labelled.sum())
     yield _Figure("mask.miou", *(_mean_ratio(hit, union) for hit, union, _ in counts), frames, True)
     yield _Figure("mask.pixel_accuracy", *(_ratio(hit.sum(1), pixels) for hit, _, pixels in counts), frames, True)
-    for i, name in enumerate(classes if len(classes) == a.shape[1] else ()):
+    for name, i in classes.items():
         yield _Figure(f"mask.iou.{name}", *(_ratio(hit[:, i], union[:, i]) for hit, union, _ in counts), frames, True)
 
 

@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print the table, write the page."""
     metrics = [_metrics(path) for path in (args.a, args.b)]
     pairs = pair(args.a.parent, args.b.parent)
-    classes = [(entry.get("mask") or {}).get("classes") or [] for entry in metrics]
-    found = differences(pairs, classes[0] if classes[0] == classes[1] else [])
+    ids = [{c["name"]: c["id"] for c in entry.get("classes") or ()} for entry in metrics]
+    found = differences(pairs, ids[0] if ids[0] == ids[1] else {})
     names = [_name(path, entry) for path, entry in zip((args.a, args.b), metrics, strict=True)]
     print(table(names, pairs, found))
     if args.out:

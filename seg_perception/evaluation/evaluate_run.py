@@ -93,7 +93,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     totals = totals_of(read_frames(out / FRAMES_FILE), bundle.table)
     metrics = totals.metrics(ground.name) | {
         "model": {"bundle": _name(bundle), "engine": engine.description, "engines": len(engines)},
-        "classes": [{"name": c.name, "color": list(c.color)} for c in bundle.table.classes],
+        "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in bundle.table.classes],
         "device": request.device,
         "machine": machine(),
         "robot": request.robot,

@@ -112,7 +112,7 @@ def metrics_of(frames: list[dict[str, Any]]) -> dict[str, Any]:
             "labelled": len(scored),
             "skipped": {"no pose": len(frames) - len(scored), "no label": len(frames) - len(scored)},
         },
-        "classes": [{"name": c.name, "color": list(c.color)} for c in TABLE.classes],
+        "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in TABLE.classes],
         "model": {"bundle": "road_lite 1.0", "precision": "int8", "sha256": "0123456789abcdef" * 4},
         "device": "cpu",
         "machine": {"processor": "a processor", "cores": 2, "versions": {"python": "3.12"}},

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import browse, needs_browser
-from evaluated_run import NAMES, frames_of, metrics_of, write_run
+from evaluated_run import TABLE, frames_of, metrics_of, write_run
 
 from seg_perception.cli import main
 from seg_perception.core.errors import DataError
 from seg_perception.evaluation.compare import Difference, differences
 from seg_perception.evaluation.compare_frames import pair
+
+IDS = {c.name: c.id for c in TABLE.classes}
 
 
 def write_frames(folder: Path, frames: list[dict[str, Any]]) -> Path:
@@ -27,7 +29,7 @@ def write_frames(folder: Path, frames: list[dict[str, Any]]) -> Path:
 
 def compared(tmp_path: Path, a: list[dict[str, Any]], b: list[dict[str, Any]]) -> dict[str, Difference]:
     pairs = pair(write_frames(tmp_path / "a", a), write_frames(tmp_path / "b", b))
-    return {difference.figure: difference for difference in differences(pairs, NAMES)}
+    return {difference.figure: difference for difference in differences(pairs, IDS)}
 
 
 def flickering(values: np.ndarray) -> list[dict[str, Any]]:
@@ -45,8 +47,30 @@ def flicker_difference(tmp_path: Path, a: np.ndarray, b: np.ndarray) -> Differen
         lines = [json.dumps(frame) + "\n" for frame in flickering(values)]
         (tmp_path / name / "frames.jsonl").write_text("".join(lines))
         folders.append(tmp_path / name)
-    (found,) = differences(pair(*folders), [])
+    (found,) = differences(pair(*folders), {})
     return found
+
+
+def _spread(frame: dict[str, Any]) -> dict[str, Any]:
+    """With ids 0, 2, 4, … in place of 0, 1, 2, …"""
+    if "confusion" not in frame:
+        return frame
+    confusion = np.zeros((2 * len(IDS), 2 * len(IDS)), int)
+    confusion[::2, ::2] = frame["confusion"]
+    return {**frame, "confusion": confusion.tolist()}
+
+
+def test_classes_are_found_where_their_ids_leave_gaps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, folders = frames_of(12), []
+    metrics = metrics_of(frames)
+    for name in ("a", "b"):
+        folders.append(write_frames(tmp_path / name, frames_of(12)))
+        wider = [{**c, "id": 2 * c["id"]} for c in metrics["classes"]]
+        (folders[-1] / "metrics.json").write_text(json.dumps({**metrics, "classes": wider}))
+        (folders[-1] / "frames.jsonl").write_text("".join(json.dumps(_spread(frame)) + "\n" for frame in frames))
+    assert main(["compare", *(str(folder / "metrics.json") for folder in folders)]) == 0
+    shown = next(line.split() for line in capsys.readouterr().out.splitlines() if "mask.iou.road" in line)
+    assert float(shown[1]) == pytest.approx(metrics["mask"]["iou"]["road"], abs=1e-4)
 
 
 def test_figures_of_all_frames_are_those_of_metrics_json(tmp_path: Path) -> None:
@@ -133,7 +157,7 @@ def test_models_of_other_classes_are_compared_in_what_they_share(tmp_path: Path)
     a, b = write_frames(tmp_path / "a", frames), tmp_path / "b"
     b.mkdir()
     (b / "frames.jsonl").write_text("".join(json.dumps(frame) + "\n" for frame in fewer))
-    names = [difference.figure for difference in differences(pair(a, b), [])]
+    names = [difference.figure for difference in differences(pair(a, b), {})]
     assert "grid.0-15.false_free" in names and "latency_ms.total.p50" in names and "mask.miou" not in names
 
 
