@@ -39,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SegPerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
+    except ModuleNotFoundError as error:  # of a part that only some inputs need: the simulator, bags
+        if (error.name or "").startswith("seg_perception"):
+            raise
+        print(f"error: {_missing(arguments[0], error, 'cpu,sim,evaluate,train')}", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -64,10 +69,12 @@ def _import(command: str, module_name: str):  # type: ignore[no-untyped-def]
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("seg_perception"):
             raise
-        extra = "cpu,train" if module_name.startswith("seg_perception.training") else "cpu,sim,evaluate"
-        raise SegPerceptionError(
-            f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'"
-        ) from error
+        extra = "cpu,sim,evaluate,train" if module_name.startswith("seg_perception.training") else "cpu,sim,evaluate"
+        raise SegPerceptionError(_missing(command, error, extra)) from error
+
+
+def _missing(command: str, error: ModuleNotFoundError, extra: str) -> str:
+    return f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'"
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def in_process(on_count: Progress, on_frames: Progress) -> Runner:
 def on_ray(address: str, on_count: Progress, on_frames: Progress) -> Runner:
     """Runs evaluations on a Ray cluster, which must see the same paths. Raises DataError where Ray is not installed.
 
-    An evaluation takes a CPU of the cluster per thread, and counts as progress once it is done.
+    An evaluation takes a CPU of the cluster per thread, and a GPU if it needs one; it counts as progress once done.
     """
     try:
         ray: Any = import_module("ray")
@@ -97,10 +97,15 @@ def on_ray(address: str, on_count: Progress, on_frames: Progress) -> Runner:
         reason = str(error).partition(". ")[0]
         raise DataError(f"--ray {address}: {reason}; give the address of a running cluster, or `auto` on it") from error
     remote = ray.remote(_evaluate_quietly)
+    cpus = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
 
     def run(request: Request) -> str:
+        if request.threads > cpus:
+            return f"--threads {request.threads}: the largest machine of the cluster has {cpus:g} CPUs"
+        here = {name: str(Path(value).resolve()) for name, value in asdict(request).items() if _is_path(name, value)}
+        task = remote.options(num_cpus=request.threads, num_gpus=int(request.device != "cpu"))
         try:
-            count, reason = ray.get(remote.options(num_cpus=request.threads).remote(asdict(request)))
+            count, reason = ray.get(task.remote(asdict(replace(request, **here))))
         except ray.exceptions.RayError as error:
             return " ".join(str(error).split())
         on_count(count)
@@ -108,6 +113,13 @@ def on_ray(address: str, on_count: Progress, on_frames: Progress) -> Runner:
         return str(reason)
 
     return run
+
+
+def _is_path(name: str, value: Any) -> bool:
+    """Whether another machine, in another folder, would find something else under this value."""
+    return (
+        name in ("out", "bag", "labels", "model", "robot") and bool(value) and (name == "out" or Path(value).exists())
+    )
 
 
 def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:

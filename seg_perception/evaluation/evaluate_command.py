@@ -45,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="variant of the bundle (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads for inference (default: all cores; on Ray 1)"
+        "--threads",
+        type=int,
+        default=0,
+        help="CPU threads for the inference of a bag (default: cores / workers; on Ray 1)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="bags at a time (default: %(default)s)")
-    parser.add_argument(
-        "--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster, as many at a time as fit"
-    )
+    parser.add_argument("--workers", type=int, help="bags at a time (default: 1; on Ray as many as fit)")
+    parser.add_argument("--ray", default="", metavar="ADDRESS", help="evaluate the bags on this Ray cluster")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _request(args: argparse.Namespace) -> Request:
     for name, least in (("workers", 1), ("threads", 0)):
-        if getattr(args, name) < least:
+        if getattr(args, name) is not None and getattr(args, name) < least:
             raise DataError(f"--{name} is {getattr(args, name)}; give at least {least}")
     if args.images and args.labels and not Path(args.labels).is_dir():
         raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
@@ -83,7 +84,7 @@ def _request(args: argparse.Namespace) -> Request:
         model=args.model,
         device=args.device,
         precision=args.precision,
-        threads=args.threads or (1 if args.ray else max(1, cores // args.workers)),
+        threads=args.threads or (1 if args.ray else max(1, cores // (args.workers or 1))),
         robot=args.robot,
         labels=args.labels,
         label_form=args.label_form,
@@ -116,7 +117,7 @@ def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any
             progress.update(count)
 
     start = partial(evaluate_bags.on_ray, args.ray) if args.ray else evaluate_bags.in_process
-    workers = len(requests) if args.ray else args.workers  # Ray knows itself how many fit on its machines
+    workers = args.workers or (len(requests) if args.ray else 1)  # Ray knows itself how many fit on its machines
     return evaluate_bags.merge(
         Path(args.out), evaluate_bags.evaluate_all(requests, workers, start(on_count, on_frames))
     )

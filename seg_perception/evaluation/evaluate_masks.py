@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -20,9 +18,7 @@ from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_ST
 from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_source import Event
 from seg_perception.evaluation.material import EncodedImage
-
-_AHEAD = 2
-"""So many frames per engine are under way, so that none waits for the order."""
+from seg_perception.evaluation.overlap import side_by_side
 
 
 def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
@@ -51,45 +47,32 @@ def segment_images(
     for engine in engines:
         idle.put(engine)
 
-    def segment(frame: Frame) -> None:
+    def segment(item: Frame | Event) -> None:
         engine = idle.get()
         try:
-            _segment(frame, engine)
+            _segment(item, engine)
         finally:
             idle.put(engine)
 
-    under_way: deque[tuple[Frame | Event, Future[None] | None]] = deque()
-    with ThreadPoolExecutor(len(engines)) as pool:
-        for item in items:
-            future = None
-            if isinstance(item, Frame):
-                known = earlier.of(item)
-                if item.image is not None:
-                    if known:
-                        item.segmentation, latency_ms = known
-                        item.latency_ms |= latency_ms
-                    future = pool.submit(segment, item)
-            under_way.append((item, future))
-            busy = sum(later is not None for _, later in under_way)
-            while under_way and (busy > _AHEAD * len(engines) or _is_done(under_way[0][1])):
-                busy -= under_way[0][1] is not None
-                yield _finished(*under_way.popleft())
-        while under_way:
-            yield _finished(*under_way.popleft())
+    return side_by_side(_recalled(items, earlier), _has_image, segment, len(engines))
 
 
-def _is_done(future: Future[None] | None) -> bool:
-    return future is None or future.done()
+def _recalled(items: Iterable[Frame | Event], earlier: EarlierMasks) -> Iterator[Frame | Event]:
+    """Frames have the masks that are known from before an interruption."""
+    for item in items:
+        known = earlier.of(item) if isinstance(item, Frame) else None
+        if known and isinstance(item, Frame) and item.image is not None:
+            item.segmentation, latency_ms = known
+            item.latency_ms |= latency_ms
+        yield item
 
 
-def _finished(item: Frame | Event, future: Future[None] | None) -> Frame | Event:
-    if future:
-        future.result()
-    return item
+def _has_image(item: Frame | Event) -> bool:
+    return isinstance(item, Frame) and item.image is not None
 
 
-def _segment(frame: Frame, engine: Engine) -> None:
-    assert frame.image is not None
+def _segment(frame: Frame | Event, engine: Engine) -> None:
+    assert isinstance(frame, Frame) and frame.image is not None
     if frame.segmentation is None:
         with frame.timed("infer"):
             frame.segmentation = engine.infer(frame.image)

@@ -111,8 +111,9 @@ def _engines(request: Request, bundle: Bundle) -> list[Engine]:
     """On the CPU several that share the threads: two frames at a time, with a thread each, are done sooner than one
     after the other with both. The masks do not depend on it.
     """
-    count = min(request.threads, _MOST_ENGINES) if request.device == "cpu" else 1
-    return [load_engine(bundle, request.device, request.precision, request.threads // count) for _ in range(count)]
+    count = max(1, min(request.threads, _MOST_ENGINES)) if request.device == "cpu" else 1
+    share, left = divmod(request.threads, count)
+    return [load_engine(bundle, request.device, request.precision, share + (i < left)) for i in range(count)]
 
 
 def _read(out: Path) -> dict[str, Any]:

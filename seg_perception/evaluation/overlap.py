@@ -4,13 +4,55 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _POLL_S = 0.1
+_AHEAD = 2
+"""So many items per worker are under way, so that none waits for the order."""
+
+
+def side_by_side(
+    items: Iterable[T], needs_work: Callable[[T], bool], work: Callable[[T], object], workers: int
+) -> Iterator[T]:
+    """The items in their order, each after `work` on it where it needs that, done in `workers` threads.
+
+    What the work on an item raises is raised in its place; what producing the items raises, after those before.
+    """
+    under_way: deque[tuple[T, Future[object] | None]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    source, more = iter(items), True
+    failure: Exception | None = None
+    try:
+        while more or under_way:
+            busy = sum(future is not None for _, future in under_way)
+            if under_way and (not more or busy > _AHEAD * workers or _is_done(under_way[0][1])):
+                item, future = under_way.popleft()
+                if future:
+                    future.result()
+                yield item
+                continue
+            try:
+                item = next(source)
+            except StopIteration:
+                more = False
+            except Exception as error:  # whatever the source raises
+                failure, more = error, False
+            else:
+                under_way.append((item, pool.submit(work, item) if needs_work(item) else None))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failure:
+        raise failure
+
+
+def _is_done(future: Future[object] | None) -> bool:
+    return future is None or future.done()
 
 
 class Stages:

@@ -47,7 +47,7 @@ class PixelClassifier(nn.Module):
 
 
 def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> PixelClassifier:
-    """A network by its names in `ARCHITECTURES`, smp and timm; `options` go to its library unchanged.
+    """A network by its names in `ARCHITECTURES`, smp and timm; `options` go to its library unchanged, but see `_unet`.
 
     Raises TrainingError for names or options that the library does not know.
     """

@@ -41,13 +41,17 @@ def load_teacher(folder: Path, table: ClassTable) -> PixelClassifier:
 
 def inherit(student: PixelClassifier, teacher: PixelClassifier) -> int:
     """Where both have the same encoder, copy every tensor that agrees in name and shape; returns their number."""
+    if _encoder_shapes(student) != _encoder_shapes(teacher):
+        return 0
     own, given = student.state_dict(), teacher.state_dict()
     agree = {name: given[name] for name in own if name in given and own[name].shape == given[name].shape}
-    encoder = [name for name, _ in student.network.encoder.named_parameters(prefix="network.encoder")]
-    if not all(name in agree for name in encoder):
-        return 0
     student.load_state_dict(agree, strict=False)
     return len(agree)
+
+
+def _encoder_shapes(network: PixelClassifier) -> dict[str, torch.Size]:
+    encoder = {id(parameter) for parameter in network.network.encoder.parameters()}
+    return {name: parameter.shape for name, parameter in network.named_parameters() if id(parameter) in encoder}
 
 
 class Distillation(Objective):

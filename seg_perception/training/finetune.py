@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import torch
+
 from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier
 from seg_perception.training import checkpoint
@@ -52,6 +54,7 @@ def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifie
     fabric.launch()
     objective = None
     if args.teacher:
+        torch.manual_seed(config.seed)
         n = len(trained.table.classes)
         teacher = load_teacher(args.teacher, trained.table)
         objective = Distillation(Supervised(config, train, n).loss, network, teacher, n)
@@ -76,7 +79,7 @@ def shortened(config: TrainingConfig, steps: int, learning_rate: float | None) -
         config.schedule,
         steps=steps,
         minutes=None,
-        learning_rate=learning_rate or LEARNING_RATE_SHARE * config.schedule.learning_rate,
+        learning_rate=LEARNING_RATE_SHARE * config.schedule.learning_rate if learning_rate is None else learning_rate,
         validate_every=min(config.schedule.validate_every, steps),
     )
     return dataclasses.replace(config, schedule=schedule)

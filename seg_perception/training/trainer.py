@@ -121,8 +121,7 @@ class Trainer:
         state = checkpoint.load(path)
         model = TrainingConfig.from_dict(state["config"]).model
         if model != self.config.model or state["classes"] != self._table.to_dicts():
-            how = "with" if state.get("objective") else "without"
-            raise TrainingError(f"{path}: was trained {how} a --teacher; do so again, or use another --out")
+            raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
         if state.get("objective", {}).keys() != self._extra().keys():
             how = "with" if state.get("objective") else "without"
             raise TrainingError(f"{path}: was trained {how} a --teacher; do so again, or use another --out")

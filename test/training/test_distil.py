@@ -83,12 +83,14 @@ def test_student_begins_as_the_teacher_where_they_are_the_same() -> None:
     options = {"channels": [8, 8, 8, 8], "encoder_depth": 3}
     teacher = build("unet", "tu-resnet10t", {**options, "decoder_channels": [16, 8, 8]}, 3)
     shorter = build("unet", "tu-resnet10t", {**options, "decoder_channels": [16, 8]}, 3)
-    other = build("unet", "tu-resnet18", {**options, "decoder_channels": [16, 8]}, 3)
+    other = build("unet", "tu-resnet10t", {**options, "channels": [8, 16, 16, 16], "decoder_channels": [16, 8]}, 3)
+    deeper = build("unet", "tu-resnet14t", {**options, "decoder_channels": [16, 8]}, 3)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     wanted, own = teacher.state_dict(), shorter.state_dict()
     assert inherit(shorter, teacher) == sum(wanted[name].shape == own[name].shape for name in own)
     assert all(torch.equal(wanted[n], t) for n, t in shorter.state_dict().items() if t.shape == wanted[n].shape)
     assert inherit(other, teacher) == 0
+    assert inherit(shorter, deeper) == 0, "a part of a larger encoder is not that encoder"
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
