@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--training", type=Path, required=True, help="folder that `seg-perception train --out` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, e.g. config/models/road_lite")
     parser.add_argument("--version", default="1.0.0", help="version of the bundle (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of the CPU, for the gate's measurements (default: %(default)s)"
+    )
     parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
     parser.add_argument(
         "--calibration", type=Path, help="folder of images, or bag, for the ranges of int8 (default: training images)"
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     trained = Trained.load(args.training, args.config)
     config, table = trained.config, trained.table
-    torch.set_num_threads(config.schedule.threads)
+    torch.set_num_threads(args.threads)
     held_out = load_sources(config, config.validation, table)
     spec = InputSpec(*config.input_size)
 
@@ -74,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     print("measure the float reference")
-    threads = config.schedule.threads
-    reference = measure(OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=threads), held_out, len(table.classes))
+    reference = measure(
+        OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=args.threads), held_out, len(table.classes)
+    )
     golden = _golden(held_out)
-    trial = Trial(config.export, threads, table, spec, held_out, golden.samples[0][0], graph, reference)
+    trial = Trial(config.export, args.threads, table, spec, held_out, golden.samples[0][0], graph, reference)
     variants = trial.all(_calibration_images(trained, args.calibration), trained.ranges, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     provenance = _provenance(trained, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
     best = accepted[0]
-    engine = OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime, threads=threads)
+    engine = OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime, threads=args.threads)
     facts = CardFacts(
         name=args.out.name,
         version=args.version,
