@@ -8,7 +8,7 @@ from seg_perception.core.errors import DataError
 from seg_perception.engines.bundle import Bundle
 
 FLOAT_VARIANT = "fp32"
-_NORMALISATION = {"Add", "Cast", "Div", "Mul", "Sub", "Transpose"}
+_NORMALISATION = {"Add", "Cast", "Div", "Gather", "Mul", "Sub", "Transpose"}  # Gather: RGB to BGR
 
 
 def write_logits_model(bundle: Bundle, path: Path) -> None:

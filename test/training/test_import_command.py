@@ -21,6 +21,7 @@ from seg_perception.cli import main
 from seg_perception.core.errors import DataError, ModelImportError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
+from seg_perception.evaluation.benchmark_baseline import write_logits_model
 from seg_perception.training import import_command
 
 SKY, ROAD, BOX = range(3)
@@ -85,6 +86,15 @@ def test_labelled_frames_prove_every_variant(scenes: Path, tmp_path: Path) -> No
         result = load_engine(bundle, precision=variant).infer(image)
         assert np.mean(result.mask[truth != 255] == truth[truth != 255]) > 0.95
     assert "scenes.onnx" in (bundle.root / "CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_baseline_of_the_benchmark_is_the_network_itself(scenes: Path, tmp_path: Path) -> None:
+    model = write_network(tmp_path / "scenes.onnx")
+    assert import_network(model, scenes, tmp_path / "imported", "--calibration", scenes / "val") == 0
+    write_logits_model(Bundle.load(tmp_path / "imported"), tmp_path / "logits.onnx")
+    (source,) = onnx.load(tmp_path / "logits.onnx").graph.input
+    assert source.type.tensor_type.elem_type == TensorProto.FLOAT
+    assert [dim.dim_value for dim in source.type.tensor_type.shape.dim] == [1, 3, HEIGHT, WIDTH]
 
 
 def test_labels_of_a_network_are_taken_as_they_are(scenes: Path, tmp_path: Path) -> None:
