@@ -6,6 +6,7 @@ from pathlib import Path
 
 from seg_perception.core.errors import DataError
 from seg_perception.engines.bundle import Bundle
+from seg_perception.engines.decision import logits_of
 
 FLOAT_VARIANT = "fp32"
 _NORMALISATION = {"Add", "Cast", "Div", "Gather", "Mul", "Sub", "Transpose"}  # Gather: RGB to BGR
@@ -50,7 +51,7 @@ def _after_normalisation(graph) -> str:  # type: ignore[no-untyped-def]
 
 
 def _before_decision(graph) -> str:  # type: ignore[no-untyped-def]
-    decision = next((node for node in graph.node if node.op_type == "ArgMax"), None)
-    if decision is None:
-        raise DataError("the graph has no ArgMax; the baseline can only be derived from a graph that decides by it")
-    return str(decision.input[0])
+    name = logits_of(graph)
+    if name is None:
+        raise DataError("the graph does not decide by logits; the baseline can only be derived from one that does")
+    return name

@@ -302,9 +302,11 @@ def _decide(graph: _Graph, network: Network, n_classes: int) -> None:
         enlarged = [logits, "", "", graph.constant("logits_size", size, np.int64)]
         logits = graph.add("Resize", enlarged, "logits", mode="linear")
     classes = graph.constant("classes", [1], np.int64)
-    labels = graph.add("ArgMax", [logits], "labels", axis=1, keepdims=0)
-    graph.add("Cast", [labels], "mask", to=TensorProto.UINT8)
     top = graph.add("ReduceMax", [logits, classes], "top", keepdims=1)
+    ids = graph.constant("ids", np.arange(n_classes).reshape(1, n_classes, 1, 1))
+    is_top = graph.add("Equal", [logits, top], "is_top")  # as models/deploy.py decides
+    winners = graph.add("Where", [is_top, ids, graph.constant("unlabelled", float(UNLABELLED))], "winners")
+    graph.add("Cast", [graph.add("ReduceMin", [winners, classes], "labels", keepdims=0)], "mask", to=TensorProto.UINT8)
     below = graph.add("Sub", [logits, top], "below_top")
     tempered = graph.add("Mul", [below, graph.constant(INVERSE_TEMPERATURE, 1.0)], "tempered")
     total = graph.add("ReduceSum", [graph.add("Exp", [tempered], "odds"), classes], "total", keepdims=0)

@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from seg_perception.core.errors import ExportError
+from seg_perception.engines.decision import logits_of
 from seg_perception.models.deploy import INVERSE_TEMPERATURE
 
 
 class GraphLogits:
-    """Runs a graph on the CPU for the logits that its mask is the argmax of."""
+    """Runs a graph on the CPU for the logits that its mask is the largest of."""
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        """Raises ExportError when the graph takes no argmax of logits."""
+        """Raises ExportError when the graph does not decide by logits."""
         graph_model = onnx.load_from_string(model)
-        decisions = [node for node in graph_model.graph.node if node.op_type == "ArgMax"]
-        if len(decisions) != 1:
-            raise ExportError(f"the graph has {len(decisions)} ArgMax operators, not one; its logits cannot be told")
-        self._name = decisions[0].input[0]
+        name = logits_of(graph_model.graph)
+        if name is None:
+            raise ExportError("the graph does not take the largest of its logits, or of several; export it again")
+        self._name = name
         graph_model.graph.output.append(helper.make_tensor_value_info(self._name, TensorProto.FLOAT, None))
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

@@ -12,6 +12,7 @@ pytest.importorskip("onnxruntime", reason="export needs ONNX Runtime: pip instal
 
 from torch.nn import functional
 
+from seg_perception.core.classes import UNLABELLED
 from seg_perception.core.errors import TrainingError
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
@@ -135,3 +136,23 @@ def test_the_engine_does_what_torch_does(network: PixelClassifier) -> None:
 def test_wrong_names_are_told(architecture: str, encoder: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         build(architecture, encoder, options, CLASSES)
+
+
+class Fixed(torch.nn.Module):
+    """Always the same logits."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(logits)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(1, -1, *image.shape[-2:])
+
+
+@pytest.mark.parametrize(
+    ("logits", "decided"), [([2.0, 5.0, 5.0], 1), ([7.0, 7.0, 7.0], 0), ([2.0, torch.nan, 9.0], UNLABELLED)]
+)
+def test_the_first_of_equal_logits_decides_and_without_numbers_none(logits: list[float], decided: int) -> None:
+    fixed = PixelClassifier(Fixed(torch.tensor(logits).reshape(1, 3, 1, 1)), multiple=1)
+    mask, _ = Deployed(fixed, temperature=1.0)(torch.zeros((1, 2, 3, 3), dtype=torch.uint8))
+    assert set(mask.flatten().tolist()) == {decided}
