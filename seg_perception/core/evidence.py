@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -103,15 +104,16 @@ def observe(
 
     near = slice(0, int(np.searchsorted(polar.distances, max_range)))
     outwards, sideways = _margins(polar, error)
-    covered = obstacle | (sure_ground & _before(obstacle, outwards, sideways))
-    free = sure_ground & ~_before(obstacle | (weight == 0), outwards, sideways)
+    before_obstacle, before_doubt = _before((obstacle, obstacle | (weight == 0)), outwards, sideways)
+    covered = obstacle | (sure_ground & before_obstacle)
+    free = sure_ground & ~before_doubt
     result = np.full(labels.shape, NOT_FREE, np.uint8)
     result[near][covered[near]] = COVERED
     np.copyto(result[near], cv2.LUT(labels, table.costs)[near], where=free[near])
     contacts = _contacts(ground, obstacle)[near]
     if placed is not None:
         contacts &= polar.sample(placed, outside=0)[near] == 0
-    rows, columns = np.nonzero(contacts)
+    rows, columns = np.unravel_index(np.flatnonzero(contacts), contacts.shape)  # a tenth of nonzero's time
     # A network is least sure along the outline of things; whether the obstacle is there, its body tells.
     body = cv2.dilate(weight, np.ones((_BODY_ROWS, 1), np.uint8), anchor=(0, 0))
     foot = polar.view.height / (0.5 * (polar.tangents[rows - 1] + polar.tangents[rows]))
@@ -148,16 +150,20 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
     return (np.rint(values / coarse) * coarse).astype(np.intp)
 
 
-def _before(blocked: NDArray[np.bool_], outwards: NDArray[np.intp], sideways: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """(R, C): whether anything is blocked within `outwards` (R,) rows farther out and `sideways` (R,) columns to either
-    side. Beyond the map everything is blocked."""
-    result = np.empty_like(blocked)
-    padded = cv2.copyMakeBorder(blocked.view(np.uint8), 0, int(outwards.max()), 0, 0, cv2.BORDER_CONSTANT, value=1)
+def _before(
+    blocked: Sequence[NDArray[np.bool_]], outwards: NDArray[np.intp], sideways: NDArray[np.intp]
+) -> list[NDArray[np.bool_]]:
+    """Of several (R, C): whether anything is blocked within `outwards` (R,) rows farther out and `sideways` (R,) columns
+    to either side. Beyond the map everything is blocked."""
+    planes = cv2.merge([plane.view(np.uint8) for plane in blocked])
+    result = np.empty_like(planes)
+    beyond = [1] * len(blocked)
+    padded = cv2.copyMakeBorder(planes, 0, int(outwards.max()), 0, 0, cv2.BORDER_CONSTANT, value=beyond)
     starts = np.flatnonzero(np.diff(outwards, prepend=-1) | np.diff(sideways, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(blocked)], strict=True):
+    for start, stop in zip(starts, [*starts[1:], len(planes)], strict=True):
         rows, columns = int(outwards[start]), int(sideways[start])
         kernel = np.ones((rows + 1, 2 * columns + 1), np.uint8)
         # Anchored at its first row, the kernel looks outwards, not back.
         band = cv2.dilate(padded[start : stop + rows], kernel, anchor=(columns, 0))
         result[start:stop] = band[: stop - start]
-    return result
+    return [plane.view(np.bool_) for plane in cv2.split(result)]

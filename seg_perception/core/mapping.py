@@ -164,8 +164,8 @@ class GridMapper:
         values = 100.0 / (1.0 + np.exp(-log_odds))
         free = log_odds < 0
         np.maximum(values, self._grid.cost, out=values, where=free)
-        values[np.abs(log_odds) < self._config.known_log_odds] = UNKNOWN
-        return self._grid.spec, np.rint(values).astype(np.int8)
+        known = np.abs(log_odds) >= self._config.known_log_odds
+        return self._grid.spec, np.where(known, np.rint(values).astype(np.int8), np.int8(UNKNOWN))
 
     def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""

@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import cv2
@@ -47,15 +49,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bag = _write_bag(Path(folder) / "bag", image, args.frames)
         request = Request(out=f"{folder}/out", bag=str(bag), model=args.model, threads=args.threads)
-        result = {
+        result: dict[str, Any] = {
             "machine": machine(),
             "frames": args.frames,
             "image": f"{_SIZE[0]}x{_SIZE[1]} JPEG",
             "threads": args.threads,
-            "engine_fps": _engine_fps(bundle, image, args.threads, min(args.frames, _MOST_BARE)),
-            **_evaluation(request),
         }
-    result["share_of_engine"] = round(result["evaluation_fps"] / result["engine_fps"], 3)
+        bare = partial(_engine_fps, bundle, image, args.threads, min(args.frames, _MOST_BARE))
+        before = bare()
+        result |= _evaluation(request)
+        result["engine_fps"] = before, bare()  # a machine shared with others is not as fast all the time
+    result["share_of_engine"] = round(result["evaluation_fps"] / mean(result["engine_fps"]), 3)
     print(json.dumps(result, indent=1))
     return 0
 

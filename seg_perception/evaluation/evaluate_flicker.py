@@ -77,4 +77,4 @@ class GridFlicker:
 
 
 def _share(before: NDArray[np.uint8], now: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    return round(float(np.mean((before == after) & (now != before))), 6)
+    return round(np.count_nonzero((before == after) & (now != before)) / now.size, 6)
