@@ -153,8 +153,8 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
 def _before(
     blocked: Sequence[NDArray[np.bool_]], outwards: NDArray[np.intp], sideways: NDArray[np.intp]
 ) -> list[NDArray[np.bool_]]:
-    """Of each (R, C): whether anything is blocked within `outwards` (R,) rows farther out and `sideways` (R,) columns to
-    either side. Beyond the map everything is blocked."""
+    """Of each (R, C): is anything blocked within `outwards` (R,) rows farther out and `sideways` (R,) columns to
+    either side? Beyond the map everything is blocked."""
     planes = cv2.merge([plane.view(np.uint8) for plane in blocked])
     result = np.empty_like(planes)
     beyond = [1] * len(blocked)
