@@ -54,15 +54,27 @@ class Deployed(nn.Module):
     one of the largest logit, UNLABELLED where a logit is not a number.
     """
 
-    def __init__(self, network: PixelClassifier, temperature: float = PROVISIONAL_TEMPERATURE) -> None:
+    def __init__(
+        self,
+        network: PixelClassifier,
+        temperature: float = PROVISIONAL_TEMPERATURE,
+        offsets: Tensor | None = None,
+    ) -> None:
+        """offsets: (C,) float32, added to the logits of the classes."""
         super().__init__()
         self.network = network
         self.step = decision_step(network)
         self.register_buffer(INVERSE_TEMPERATURE, torch.tensor(1.0 / temperature))
+        self.register_buffer("offsets", offsets)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """image (1, H, W, 3) uint8 BGR → (1, C, h, w) float32, of the pixels that are decided for."""
+        logits: Tensor = self.network(normalise(image), self.step)
+        return logits if self.offsets is None else logits + self.offsets.reshape(1, -1, 1, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         height, width = image.shape[1:3]
-        logits = self.network(normalise(image), self.step)
+        logits = self.logits(image)
         top = logits.amax(1, keepdim=True)
         # The first class that has it is argmax; OpenVINO sorts for that, which takes a tenth of a light network's time.
         classes = torch.arange(logits.shape[1], dtype=torch.float32, device=logits.device).reshape(1, -1, 1, 1)

@@ -28,6 +28,7 @@ from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, write_format
 from seg_perception.training.export_variants import Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
+from seg_perception.training.offsets import fit_offsets
 from seg_perception.training.trained import Trained
 
 BUNDLE = "bundle"
@@ -66,8 +67,10 @@ def run(args: argparse.Namespace) -> int:
     held_out = load_sources(config, config.validation, table)
     spec = InputSpec(*config.input_size)
 
-    print("export the graph")
-    deployed = Deployed(trained.network)
+    print("export the graph, with the offsets of its logits that suit the training images best")
+    training = load_sources(config, config.train, table)
+    offsets = fit_offsets(Deployed(trained.network.eval()), training, table)
+    deployed = Deployed(trained.network, offsets=offsets)
     graph = export_onnx(deployed, spec)
     images = [image for image, _ in islice(held_out[0].samples, VERIFIED_IMAGES)]
     verify(deployed, graph, spec, images)
@@ -82,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
     )
     golden = _golden(held_out)
     trial = Trial(config.export, args.threads, table, spec, held_out, golden.samples[0][0], graph, reference)
-    variants = trial.all(_calibration_images(trained, args.calibration), trained.ranges, args.accept)
+    images = _calibration_images(config, training, args.calibration)
+    variants = trial.all(images, trained.ranges, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
         raise ExportError(
@@ -91,11 +95,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.torch:
         fitted = variants[0].confidence
-        deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0)
+        deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0, offsets)
         program = save_program(deployed, torch.from_numpy(trial.golden)[None])
         variants.append(trial.torch(program, fitted, args.accept))
         accepted += [variant for variant in variants[-1:] if variant.accepted]
-    provenance = _provenance(trained, reference, variants)
+    provenance = _provenance(trained, offsets, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
     best = accepted[0]
     engine = OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime, threads=args.threads)
@@ -132,12 +136,11 @@ def _golden(sources: Sequence[Source]) -> Source:
     return (simulated or list(sources))[0]
 
 
-def _calibration_images(trained: Trained, material: Path | None) -> list[NDArray[np.uint8]]:
-    config = trained.config
+def _calibration_images(
+    config: TrainingConfig, training: Sequence[Source], material: Path | None
+) -> list[NDArray[np.uint8]]:
     count = config.export.calibration_images
-    if material is not None:
-        return _frames(material, count, config)
-    return _spread(load_sources(config, config.train, trained.table), count)
+    return _spread(training, count) if material is None else _frames(material, count, config)
 
 
 def _spread(sources: Sequence[Source], count: int) -> list[NDArray[np.uint8]]:
@@ -158,7 +161,9 @@ def _frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.u
     return readable
 
 
-def _provenance(trained: Trained, reference: Measured, variants: Sequence[Tried]) -> dict[str, Any]:
+def _provenance(
+    trained: Trained, offsets: torch.Tensor, reference: Measured, variants: Sequence[Tried]
+) -> dict[str, Any]:
     """What people want to know about the weights; plain YAML types."""
     document = trained.config.to_dict()
     del document["base"]
@@ -168,6 +173,7 @@ def _provenance(trained: Trained, reference: Measured, variants: Sequence[Tried]
         "trained_with": f"seg-perception train, torch {torch.__version__}",
         "steps": trained.state["step"],
         "training_minutes": round(trained.state["elapsed_s"] / 60, 1),
+        "logit_offsets": {c.name: float(offset) for c, offset in zip(trained.table.classes, offsets, strict=True)},
         **provenance_of(variants),
         "class_iou": {"reference": reference.class_iou(trained.table), **by_variant},
         "config": document,
