@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from seg_perception.models.deploy import normalise
 from seg_perception.training.quantize import Ranges
@@ -81,8 +82,9 @@ def observe(network: nn.Module, images: Sequence[NDArray[np.uint8]]) -> None:
     rounding = [module for module in network.modules() if isinstance(module, _Rounding)]
     for module in rounding:
         module.training = True
-    for image in images:
-        network(normalise(torch.from_numpy(image)[None]))
+    with torch.no_grad():
+        for image in tqdm(images, desc="ranges", leave=False, disable=None):
+            network(normalise(torch.from_numpy(image)[None]))
     network.eval()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from itertools import islice
 
 from seg_perception.training import finetune
 from seg_perception.training.data import load_sources, spread
@@ -29,5 +28,5 @@ def run(args: argparse.Namespace) -> int:
     config = trained.config
     round_convolutions(trained.network)
     images = spread(load_sources(config, config.train, trained.table)[0].samples, config.export.calibration_images)
-    observe(trained.network, [image for image, _ in islice(images, config.export.calibration_images)])
+    observe(trained.network, [image for image, _ in images])
     return finetune.finetune(args, trained, trained.network)
