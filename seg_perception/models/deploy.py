@@ -32,9 +32,18 @@ def decision_step(network: PixelClassifier) -> int:
     71.7; a DeepLabV3+ with logits at stride 4 (bf16) 11.1 ms instead of 13.8 (at its own stride 9.0), with 50.6 instead
     of 50.7 (50.4).
     """
-    own: list[int] = []
-    hook = network.network.register_forward_hook(lambda module, inputs, logits: own.append(logits.shape[-1]))
-    size = 2 * max(32, network.multiple)
+    size = _probe_size(network)
+    return 1 if _own_logits(network, size)[-1] >= size else 2
+
+
+def _probe_size(network: PixelClassifier) -> int:
+    return 2 * max(32, network.multiple)
+
+
+def _own_logits(network: PixelClassifier, size: int) -> torch.Size:
+    """Shape of what the network within gives for a square image."""
+    own: list[torch.Size] = []
+    hook = network.network.register_forward_hook(lambda module, inputs, logits: own.append(logits.shape))
     was_training = network.training
     parameter = next(network.parameters())
     try:
@@ -43,7 +52,7 @@ def decision_step(network: PixelClassifier) -> int:
     finally:
         hook.remove()
         network.train(was_training)
-    return 1 if own[0] >= size else 2
+    return own[0]
 
 
 class Deployed(nn.Module):
@@ -51,7 +60,7 @@ class Deployed(nn.Module):
 
     Confidence is the largest softmax probability x 255, of logits divided by `temperature`: among the pixels of
     confidence c about c / 255 are right. The classes are decided for every `decision_step(network)`-th pixel: the first
-    one of the largest logit, UNLABELLED where a logit is not a number.
+    one of the largest logit. Where a logit is not a number, the confidence is 0, and the class is up to the runtime.
     """
 
     def __init__(
@@ -66,6 +75,8 @@ class Deployed(nn.Module):
         self.step = decision_step(network)
         self.register_buffer(INVERSE_TEMPERATURE, torch.tensor(1.0 / temperature))
         self.register_buffer("offsets", offsets)
+        n_classes = _own_logits(network, _probe_size(network))[1]
+        self.register_buffer("classes", torch.arange(n_classes, dtype=torch.float32).reshape(1, -1, 1, 1))
 
     def logits(self, image: Tensor) -> Tensor:
         """image (1, H, W, 3) uint8 BGR → (1, C, h, w) float32, of the pixels that are decided for."""
@@ -77,8 +88,7 @@ class Deployed(nn.Module):
         logits = self.logits(image)
         top = logits.amax(1, keepdim=True)
         # The first class that has it is argmax; OpenVINO sorts for that, which takes a tenth of a light network's time.
-        classes = torch.arange(logits.shape[1], dtype=torch.float32, device=logits.device).reshape(1, -1, 1, 1)
-        mask = torch.where(logits == top, classes, float(UNLABELLED)).amin(1, keepdim=True).to(torch.uint8)
+        mask = torch.where(logits == top, self.classes, float(UNLABELLED)).amin(1, keepdim=True).to(torch.uint8)
         total = ((logits - top) * self.inverse_temperature).exp().sum(1, keepdim=True)
         confidence = (255.0 / total + 0.5).to(torch.uint8)
         return self._repeat(mask, height, width), self._repeat(confidence, height, width)

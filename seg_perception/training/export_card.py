@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -43,7 +42,7 @@ class CardFacts:
 
 def write_card(facts: CardFacts, examples: Source, engine: Engine) -> dict[str, bytes]:
     """The card and its pictures, by file name: images of `examples` beside what `engine` makes of them."""
-    images = [image for image, _ in islice(spread(examples.samples, PICTURES), PICTURES)]
+    images = [image for image, _ in spread(examples.samples, PICTURES)]
     pictures = {f"card_{n}.jpg": _picture(image, engine, facts.table) for n, image in enumerate(images, 1)}
     text = "\n\n".join(
         [

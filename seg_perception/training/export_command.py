@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seg_perception.core.errors import ExportError
+from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import DataError, ExportError
 from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
@@ -67,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     held_out = load_sources(config, config.validation, table)
     spec = InputSpec(*config.input_size)
 
-    print("export the graph, with the offsets of its logits that suit the training images best")
-    training = load_sources(config, config.train, table)
-    offsets = fit_offsets(Deployed(trained.network.eval()), training, table)
+    print("export the graph")
+    training = _training(config, table)
+    offsets = fit_offsets(Deployed(trained.network.eval()), training, held_out, table)
     deployed = Deployed(trained.network, offsets=offsets)
     graph = export_onnx(deployed, spec)
     images = [image for image, _ in islice(held_out[0].samples, VERIFIED_IMAGES)]
@@ -79,14 +80,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"wrote {', '.join(map(str, written))}; masks agree with the network's")
         return 0
 
+    calibration = _calibration_images(trained, training, args.calibration)
+    del training  # gigabytes
     print("measure the float reference")
     reference = measure(
         OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=args.threads), held_out, len(table.classes)
     )
     golden = _golden(held_out)
     trial = Trial(config.export, args.threads, table, spec, held_out, golden.samples[0][0], graph, reference)
-    images = _calibration_images(config, training, args.calibration)
-    variants = trial.all(images, trained.ranges, args.accept)
+    variants = trial.all(calibration, trained.ranges, args.accept)
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
         raise ExportError(
@@ -136,17 +138,28 @@ def _golden(sources: Sequence[Source]) -> Source:
     return (simulated or list(sources))[0]
 
 
+def _training(config: TrainingConfig, table: ClassTable) -> list[Source]:
+    try:
+        return load_sources(config, config.train, table)
+    except DataError as error:  # a graph can be made without
+        print(f"no offsets of the logits, as the training data is not there: {error}")
+        return []
+
+
 def _calibration_images(
-    config: TrainingConfig, training: Sequence[Source], material: Path | None
+    trained: Trained, training: Sequence[Source], material: Path | None
 ) -> list[NDArray[np.uint8]]:
+    config = trained.config
     count = config.export.calibration_images
-    return _spread(training, count) if material is None else _frames(material, count, config)
+    if material is not None:
+        return _frames(material, count, config)
+    return _spread(training or load_sources(config, config.train, trained.table), count)
 
 
 def _spread(sources: Sequence[Source], count: int) -> list[NDArray[np.uint8]]:
     """Images spread evenly over every source."""
     each = max(1, count // len(sources))
-    return [image for source in sources for image, _ in islice(spread(source.samples, each), each)]
+    return [image for source in sources for image, _ in spread(source.samples, each)]
 
 
 def _frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.uint8]]:
@@ -162,18 +175,20 @@ def _frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.u
 
 
 def _provenance(
-    trained: Trained, offsets: torch.Tensor, reference: Measured, variants: Sequence[Tried]
+    trained: Trained, offsets: torch.Tensor | None, reference: Measured, variants: Sequence[Tried]
 ) -> dict[str, Any]:
     """What people want to know about the weights; plain YAML types."""
     document = trained.config.to_dict()
     del document["base"]
+    classes = trained.table.classes
+    moved = {} if offsets is None else {c.name: float(o) for c, o in zip(classes, offsets, strict=True)}
     by_variant: dict[str, Mapping[str, Any]] = {v.name: dict(v.class_iou) for v in variants}
     return {
         "data": trained.config.export.data,
         "trained_with": f"seg-perception train, torch {torch.__version__}",
         "steps": trained.state["step"],
         "training_minutes": round(trained.state["elapsed_s"] / 60, 1),
-        "logit_offsets": {c.name: float(offset) for c, offset in zip(trained.table.classes, offsets, strict=True)},
+        "logit_offsets": moved,
         **provenance_of(variants),
         "class_iou": {"reference": reference.class_iou(trained.table), **by_variant},
         "config": document,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable, Kind
-from seg_perception.core.metrics import confusion, mean_iou
+from seg_perception.core.metrics import confusion, iou
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.data import Source, spread
 
@@ -26,11 +26,22 @@ Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """Logits (n, C) and labels (n,)."""
 
 
-def fit_offsets(deployed: Deployed, sources: Sequence[Source], table: ClassTable) -> torch.Tensor:
-    """(C,) float32 of the highest mean, over the sources, of their mIoU, with which no more pixels of obstacles become
-    ground than without; multiples of 1/8. Found class by class.
+def fit_offsets(
+    deployed: Deployed, training: Sequence[Source], held_out: Sequence[Source], table: ClassTable
+) -> torch.Tensor | None:
+    """(C,) float32 of the highest mean, over the training sources, of their mIoU, with which no more obstacles' pixels
+    become ground than without; multiples of 1/8. None where they are of no use on the held-out sources.
     """
-    parts = [_pixels(deployed, source) for source in sources]
+    offsets = _fit(_parts(deployed, training), table)
+    parts = _parts(deployed, held_out)
+    without, tolerated = _score(parts, np.zeros_like(offsets), table)
+    score, dangerous = _score(parts, offsets, table)
+    holds = offsets.any() and score > without and dangerous <= tolerated
+    return torch.from_numpy(offsets) if holds else None
+
+
+def _fit(parts: Sequence[Pixels], table: ClassTable) -> NDArray[np.float32]:
+    """Found one class after the other."""
     offsets = np.zeros(len(table.classes), np.float32)
     best, tolerated = _score(parts, offsets, table)
     for step in (step for step in _STEPS for _ in range(2)):
@@ -41,16 +52,23 @@ def fit_offsets(deployed: Deployed, sources: Sequence[Source], table: ClassTable
                 score, dangerous = _score(parts, moved, table)
                 if score > best and dangerous <= tolerated:
                     offsets, best = moved, score
-    return torch.from_numpy(offsets)
+    return offsets
 
 
 def _score(parts: Sequence[Pixels], offsets: NDArray[np.float32], table: ClassTable) -> tuple[float, int]:
-    """The mean of the sources' mIoU, and how many pixels of obstacles are taken for ground."""
+    """Mean of the sources' mIoU, over the classes in their labels; and how many pixels of obstacles become ground."""
     kinds = table.kinds[: len(offsets)]
     decided = (((logits + offsets).argmax(1).astype(np.uint8), labels) for logits, labels in parts)
     matrices = [confusion(mask, labels, len(offsets)) for mask, labels in decided]
-    dangerous = sum(matrices)[kinds == Kind.OBSTACLE][:, kinds == Kind.GROUND].sum()
-    return float(np.mean([mean_iou(matrix) for matrix in matrices])), int(dangerous)
+    dangerous = sum(int(matrix[kinds == Kind.OBSTACLE][:, kinds == Kind.GROUND].sum()) for matrix in matrices)
+    scores = [iou(matrix)[matrix.any(1)].mean() for matrix in matrices]
+    return float(np.mean(scores)) if scores else 0.0, dangerous
+
+
+def _parts(deployed: Deployed, sources: Sequence[Source]) -> list[Pixels]:
+    """Of the sources that have labelled pixels."""
+    parts = (_pixels(deployed, source) for source in sources)
+    return [(logits, labels) for logits, labels in parts if len(labels)]
 
 
 def _pixels(deployed: Deployed, source: Source) -> Pixels:

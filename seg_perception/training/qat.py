@@ -82,9 +82,8 @@ def observe(network: nn.Module, images: Sequence[NDArray[np.uint8]]) -> None:
     rounding = [module for module in network.modules() if isinstance(module, _Rounding)]
     for module in rounding:
         module.training = True
-    with torch.no_grad():
-        for image in tqdm(images, desc="ranges", leave=False, disable=None):
-            network(normalise(torch.from_numpy(image)[None]))
+    for image in tqdm(images, desc="ranges", leave=False, disable=None):
+        network(normalise(torch.from_numpy(image)[None]))
     network.eval()
 
 

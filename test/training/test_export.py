@@ -22,6 +22,7 @@ from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
+from seg_perception.engines.torch_program import load_program, save_program
 from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import export_command
@@ -50,6 +51,7 @@ def test_training_becomes_a_bundle_that_drives(exported: Bundle, scenes: Path) -
     assert set(exported.variants) == {"fp32", "int8"}
     assert exported.manifest.licence == "CC0-1.0"
     assert exported.manifest.provenance["class_iou"]["int8"]
+    assert set(exported.manifest.provenance["logit_offsets"]) <= {c.name for c in exported.table.classes}
     for precision in exported.variants:
         engine = load_engine(exported, precision=precision)
         image, labels = _scene(scenes)
@@ -99,11 +101,18 @@ def test_gate_without_mercy_writes_no_bundle_and_blames_layers(
     assert not (tmp_path / "boxes").exists()
 
 
-def test_what_is_accepted_over_the_limits_says_so(training: Path, strict: Path, scenes: Path, tmp_path: Path) -> None:
-    strict.write_text(strict.read_text().replace("max_float_layers: 1", "max_float_layers: 0"))
+def test_what_is_accepted_over_the_limits_says_so_and_training_data_may_be_elsewhere(
+    training: Path, strict: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = yaml.safe_load(strict.read_text())
+    changed["export"]["max_float_layers"] = 0
+    changed["train"]["folders"][0]["path"] = "elsewhere"
+    strict.write_text(yaml.safe_dump(changed))
     calibration = scenes / "val" / "images"
     assert _export(training, tmp_path / "boxes", strict, "--accept", "--calibration", str(calibration)) == 0
     bundle = Bundle.load(tmp_path / "boxes")
+    assert "no offsets of the logits, as the training data is not there" in capsys.readouterr().out
+    assert bundle.manifest.provenance["logit_offsets"] == {}
     overruled = bundle.manifest.provenance["accepted_over_the_limits"]
     assert overruled["int8"]["cpu"][0].startswith("agreement")
     assert "accepted by hand" in (bundle.root / "CARD.md").read_text()
@@ -146,6 +155,18 @@ def test_another_temperature_changes_the_confidence_alone(graph: bytes, images: 
     before, after = (OnnxRuntimeEngine(model, SPEC, Runtime("cpu")).infer(images[0]) for model in models)
     assert np.array_equal(before.mask, after.mask)
     assert after.confidence.mean() < before.confidence.mean()
+
+
+def test_offsets_of_the_logits_are_in_the_graph(deployed: Deployed, images: list[np.ndarray]) -> None:
+    graph = export_onnx(Deployed(deployed.network, offsets=torch.tensor([0.0, 50.0, 0.0])), SPEC)
+    assert (OnnxRuntimeEngine(graph, SPEC, Runtime("cpu")).infer(images[0]).mask == 1).all()
+
+
+def test_a_program_runs_on_the_device_that_it_is_moved_to(deployed: Deployed, images: list[np.ndarray]) -> None:
+    offset = Deployed(deployed.network, offsets=torch.tensor([0.0, 1.0, 0.0]))
+    image = torch.from_numpy(images[0])[None]
+    mask, _ = load_program(save_program(offset, image)).to("meta")(image.to("meta"))
+    assert mask.shape == (1, HEIGHT, WIDTH)
 
 
 def test_graph_equals_the_network(deployed: Deployed, graph: bytes, images: list[np.ndarray]) -> None:
