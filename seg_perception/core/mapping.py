@@ -160,12 +160,13 @@ class GridMapper:
         A known cell's value is its probability of being occupied in percent, and at least the cost of its ground.
         """
         self._advance(stamp_s)
-        log_odds = self._grid.log_odds
+        known = np.flatnonzero(np.abs(self._grid.log_odds) >= self._config.known_log_odds)
+        log_odds, cost = self._grid.log_odds.ravel()[known], self._grid.cost.ravel()[known]
         values = 100.0 / (1.0 + np.exp(-log_odds))
-        free = log_odds < 0
-        np.maximum(values, self._grid.cost, out=values, where=free)
-        known = np.abs(log_odds) >= self._config.known_log_odds
-        return self._grid.spec, np.where(known, np.rint(values).astype(np.int8), np.int8(UNKNOWN))
+        np.maximum(values, cost, out=values, where=log_odds < 0)
+        occupancy = np.full(self._grid.log_odds.shape, UNKNOWN, np.int8)
+        occupancy.ravel()[known] = np.rint(values).astype(np.int8)
+        return self._grid.spec, occupancy
 
     def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""

@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, Transition
 from rclpy.qos import QoSProfile
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.memory import keep_freed_memory
 from seg_perception.nodes.signals import on_signals
 from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
 from seg_perception.ros.parameters import ParameterSet, parameter
@@ -172,6 +173,7 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
     # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
     stop = threading.Event()
     on_signals(lambda *_: stop.set())
+    keep_freed_memory()
     rclpy.init(args=args)
     node = None
     try:

@@ -25,6 +25,7 @@ from seg_perception.nodes.segmenter_outputs import SegmenterOutputs
 from seg_perception.nodes.segmenter_parameters import SegmenterParameters
 from seg_perception.ros import conversions, qos
 from seg_perception.ros.diagnostics import TOTAL, Finding, Level
+from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.inputs import WatchedInput
 
 _CAMERA_INFO_DEPTH = 10
@@ -41,6 +42,7 @@ class _Running(NamedTuple):
     """From activate to deactivate."""
 
     worker: LatestWorker[_Arrival]
+    group: HeldBack
     images: WatchedInput
     camera_infos: WatchedInput
 
@@ -85,9 +87,11 @@ class Segmenter(PipelineNode[SegmenterParameters]):
             kind, topic = CompressedImage, f"{self.resolve_topic_name('image')}/compressed"
         else:
             kind, topic = Image, "image"
+        group = HeldBack(self)
         self._running = _Running(
             LatestWorker(self._work, "segmentation"),
-            WatchedInput(self, kind, topic, self._on_image, image_profile),
+            group,
+            WatchedInput(self, kind, topic, self._on_image, image_profile, group),
             WatchedInput(self, CameraInfo, "camera_info", self._on_camera_info, info_profile),
         )
 
@@ -96,6 +100,7 @@ class Segmenter(PipelineNode[SegmenterParameters]):
             self._running.images.close()
             self._running.camera_infos.close()
             self._running.worker.close()
+            self._running.group.close()
         self._running = None
 
     def cleanup(self) -> None:
@@ -114,6 +119,12 @@ class Segmenter(PipelineNode[SegmenterParameters]):
     def _on_image(self, msg: Image | CompressedImage) -> None:
         if not self._running:  # it was taken just before the node was deactivated
             return
+        missed = self._running.images.missed
+        if missed is not None and self.values.depth == 1:
+            # The middleware keeps the newest image; without its numbers, those that it drops could not be counted.
+            self._running.group.hold()
+            self.monitor.count("received", missed)
+            self.monitor.count("replaced", missed)
         self.monitor.count("received")
         if self._running.worker.put(_Arrival(msg, time.perf_counter())):
             self.monitor.count("replaced")
@@ -130,6 +141,9 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         except Exception as error:  # noqa: BLE001 (whatever an image brings about, the next one must be tried)
             if self.context.ok():  # else: the signal that ends the process came in between
                 self._fail(f"{error!r}\n{traceback.format_exc()}")
+        finally:
+            if self._running:
+                self._running.group.release()
 
     def _segment(self, arrival: _Arrival) -> None:
         assert self._loaded and self._running

@@ -82,12 +82,12 @@ class PipelineMonitor:
         with self._lock:
             return dict(self._parts)
 
-    def count(self, counter: str) -> None:
-        """Add one to a counter: one of COUNTERS, or a further one that appears in /diagnostics only."""
+    def count(self, counter: str, number: int = 1) -> None:
+        """Add to a counter: one of COUNTERS, or a further one that appears in /diagnostics only."""
         with self._lock:
-            self._counters[counter] = self._counters.get(counter, 0) + 1
+            self._counters[counter] = self._counters.get(counter, 0) + number
         if self._whole:
-            self._whole.count(counter)
+            self._whole.count(counter, number)
 
     def processed(self, stages_ms: Mapping[str, float]) -> None:
         """Note a published result and how long its stages took, ms."""

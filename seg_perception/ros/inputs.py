@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from seg_perception.ros.diagnostics import Finding, Level
 from seg_perception.ros.qos import IncompatiblePublisher
@@ -28,7 +30,13 @@ class WatchedInput:
     """
 
     def __init__(
-        self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+        self,
+        node: Node,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile,
+        group: CallbackGroup | None = None,
     ) -> None:
         self.topic = node.resolve_topic_name(topic)
         self._node = node
@@ -39,8 +47,18 @@ class WatchedInput:
         self._rejected = self._logged = float("-inf")
         self._rejections = 0
         self._reason = ""
+        self._sequences: dict[bytes, int] = {}
+        self.missed: int | None = None
+        """How many messages of its publisher lie between the newest one and the one taken before it: replaced in the
+        middleware's queue, or lost on the way. None where the middleware does not number them."""
+        on_message = self._on_numbered_message if hasattr(Subscription, "CallbackType") else self._on_message
         self._subscription = node.create_subscription(
-            kind, self.topic, self._on_message, profile, event_callbacks=self._incompatible.event_callbacks()
+            kind,
+            self.topic,
+            on_message,
+            profile,
+            callback_group=group,
+            event_callbacks=self._incompatible.event_callbacks(),
         )
 
     def close(self) -> None:
@@ -73,6 +91,14 @@ class WatchedInput:
         if silence > timeout_s:
             return Finding(level, f"nothing on {self.topic} for {silence:.1f} s: {self._why_silent()}")
         return Finding(level, f"{self.topic}: messages arrive, but no result for {now - self._accepted:.1f} s")
+
+    def _on_numbered_message(self, msg: Any, info: Mapping[str, Any]) -> None:
+        publisher, number = info.get("publisher_gid"), info.get("publication_sequence_number")
+        if publisher and number is not None:
+            before = self._sequences.get(publisher["data"], number - 1)
+            self._sequences[publisher["data"]] = number
+            self.missed = max(0, number - before - 1)
+        self._on_message(msg)
 
     def _on_message(self, msg: Any) -> None:
         self._arrived = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.memory import keep_freed_memory
 from seg_perception.models.build import build
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
@@ -16,7 +17,6 @@ from seg_perception.training.data import load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation, inherit, load_teacher
 from seg_perception.training.finetune import complete
-from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.objective import Supervised
 from seg_perception.training.trainer import Trainer
 

@@ -7,8 +7,8 @@ import logging
 
 import torch
 
+from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import checkpoint, finetune
-from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.prune import Cost, cost, prune
 from seg_perception.training.trained import Trained
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
+from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import finetune
 from seg_perception.training.data import load_sources, spread
-from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.qat import observe, round_convolutions
 from seg_perception.training.trained import Trained
 

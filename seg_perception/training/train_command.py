@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
 from seg_perception.training.devices import fabric_of
-from seg_perception.training.memory import keep_freed_memory
 from seg_perception.training.trainer import Trainer
 
 EXIT_INTERRUPTED = 130
