@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -23,6 +24,8 @@ from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Leve
 from seg_perception.ros.parameters import ParameterSet, parameter
 
 _HEALTH_PERIOD_S = 1.0
+_LONGEST_END_S = 15.0
+"""The launch files wait a little longer."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,10 @@ class PipelineNode(LifecycleNode, Generic[P]):
 
 
 def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made."""
+    """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made.
+
+    A process that has not ended long after that, blocked in the middleware or a driver, says where and ends with 1.
+    """
     # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
     stop = threading.Event()
     on_signals(lambda *_: stop.set())
@@ -191,6 +197,7 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
             raise
     finally:
+        faulthandler.dump_traceback_later(_LONGEST_END_S, exit=True)
         if node:
             node.close()
             node.destroy_node()
