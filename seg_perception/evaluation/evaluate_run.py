@@ -83,8 +83,9 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
     try:
         with Stages() as stages, (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines:
-            masks = segment_images(stages.run(decode_images(source)), engines, EarlierMasks(out))
-            for frame in _settled(_written(stages.run(replay(masks)), output, on_frames), pictures):
+            images = stages.run(decode_images(source))
+            grids = stages.run(replay(segment_images(images, engines, EarlierMasks(out))))
+            for frame in _settled(_written(grids, output, on_frames), pictures):
                 lines.write(json.dumps(frame.record()) + "\n")
     finally:
         output.close()

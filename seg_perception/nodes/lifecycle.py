@@ -174,11 +174,18 @@ class PipelineNode(LifecycleNode, Generic[P]):
 def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made.
 
-    A process that has not ended long after that, blocked in the middleware or a driver, says where and ends with 1.
+    Where the process has not ended long after the signal, blocked in the middleware or a driver, it says where and ends
+    with 1.
     """
     # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
     stop = threading.Event()
-    on_signals(lambda *_: stop.set())
+
+    def end(*_: object) -> None:
+        stop.set()
+        if sys.stderr:
+            faulthandler.dump_traceback_later(_LONGEST_END_S, exit=True)
+
+    on_signals(end)
     keep_freed_memory()
     rclpy.init(args=args)
     node = None
@@ -197,7 +204,6 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
             raise
     finally:
-        faulthandler.dump_traceback_later(_LONGEST_END_S, exit=True)
         if node:
             node.close()
             node.destroy_node()

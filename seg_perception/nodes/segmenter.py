@@ -100,7 +100,6 @@ class Segmenter(PipelineNode[SegmenterParameters]):
             self._running.images.close()
             self._running.camera_infos.close()
             self._running.worker.close()
-            self._running.group.close()
         self._running = None
 
     def cleanup(self) -> None:
@@ -117,16 +116,17 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         yield from filter(None, (image, info))
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
-        if not self._running:  # it was taken just before the node was deactivated
+        running = self._running
+        if not running:  # it was taken just before the node was deactivated
             return
-        missed = self._running.images.missed
-        if missed is not None and self.values.depth == 1:
+        replaced = running.images.replaced
+        if replaced is not None and self.values.depth == 1:
             # The middleware keeps the newest image; without its numbers, those that it drops could not be counted.
-            self._running.group.hold()
-            self.monitor.count("received", missed)
-            self.monitor.count("replaced", missed)
+            running.group.hold()
+            self.monitor.count("received", replaced)
+            self.monitor.count("replaced", replaced)
         self.monitor.count("received")
-        if self._running.worker.put(_Arrival(msg, time.perf_counter())):
+        if running.worker.put(_Arrival(msg, time.perf_counter())):
             self.monitor.count("replaced")
 
     def _on_camera_info(self, msg: CameraInfo) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from rclpy.callback_groups import ReentrantCallbackGroup
+import time
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 
-class HeldBack(ReentrantCallbackGroup):
+class HeldBack(MutuallyExclusiveCallbackGroup):
     """While it holds, its subscriptions take nothing, and the middleware keeps as many messages as its queue is deep.
 
     Taking a camera image costs copies and a Python object, also where a newer one replaces it right away.
@@ -15,21 +18,21 @@ class HeldBack(ReentrantCallbackGroup):
     def __init__(self, node: Node) -> None:
         super().__init__()
         self._node = node
-        self._holds = False
-        self._wake = node.create_guard_condition(lambda: None)
-
-    def close(self) -> None:
-        """To be called once nothing calls `release` any more."""
-        self._node.destroy_guard_condition(self._wake)
+        self.holds = False
+        self.released_ns = 0
+        """When it last ended holding, of the system's clock, as the middleware stamps what it receives."""
 
     def hold(self) -> None:
         """From now on; to be called in a callback of the group."""
-        self._holds = True
+        self.holds = True
 
     def release(self) -> None:
         """Take what waits; may be called from any thread."""
-        self._holds = False
-        self._wake.trigger()  # the executor asks its groups only before it begins to wait
+        self.released_ns = time.time_ns()
+        self.holds = False
+        executor = self._node.executor
+        if executor:
+            executor.wake()  # it asks its groups only before it begins to wait
 
-    def can_execute(self, entity: object) -> bool:
-        return not self._holds
+    def can_execute(self, entity: Any) -> bool:
+        return not self.holds and super().can_execute(entity)

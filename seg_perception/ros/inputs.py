@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from seg_perception.ros.diagnostics import Finding, Level
+from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.qos import IncompatiblePublisher
 
 _LOG_PERIOD_S = 5.0
@@ -36,7 +36,7 @@ class WatchedInput:
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile,
-        group: CallbackGroup | None = None,
+        group: HeldBack | None = None,
     ) -> None:
         self.topic = node.resolve_topic_name(topic)
         self._node = node
@@ -47,10 +47,11 @@ class WatchedInput:
         self._rejected = self._logged = float("-inf")
         self._rejections = 0
         self._reason = ""
-        self._sequences: dict[bytes, int] = {}
-        self.missed: int | None = None
-        """How many messages of its publisher lie between the newest one and the one taken before it: replaced in the
-        middleware's queue, or lost on the way. None where the middleware does not number them."""
+        self._group = group
+        self._numbers: dict[bytes, int] = {}
+        self.replaced: int | None = None
+        """How many messages the newest one has replaced in the middleware's queue while its group was held. None where
+        the middleware does not number them."""
         on_message = self._on_numbered_message if hasattr(Subscription, "CallbackType") else self._on_message
         self._subscription = node.create_subscription(
             kind,
@@ -88,17 +89,24 @@ class WatchedInput:
         if not starving:
             return None
         silence = now - self._arrived
-        if silence > timeout_s:
+        held = self._group is not None and self._group.holds
+        if silence > timeout_s and not held:
             return Finding(level, f"nothing on {self.topic} for {silence:.1f} s: {self._why_silent()}")
         return Finding(level, f"{self.topic}: messages arrive, but no result for {now - self._accepted:.1f} s")
 
     def _on_numbered_message(self, msg: Any, info: Mapping[str, Any]) -> None:
-        publisher, number = info.get("publisher_gid"), info.get("publication_sequence_number")
-        if publisher and number is not None:
-            before = self._sequences.get(publisher["data"], number - 1)
-            self._sequences[publisher["data"]] = number
-            self.missed = max(0, number - before - 1)
+        self.replaced = self._replaced_by(info)
         self._on_message(msg)
+
+    def _replaced_by(self, info: Mapping[str, Any]) -> int | None:
+        publisher, number = info.get("publisher_gid"), info.get("publication_sequence_number")
+        if not publisher or number is None:
+            return None
+        before = self._numbers.get(publisher["data"], number - 1)
+        self._numbers[publisher["data"]] = max(before, number)
+        # If it came later, the queue was empty when it did, and those between were lost on the way.
+        waited = self._group is not None and info["received_timestamp"] <= self._group.released_ns
+        return max(0, number - before - 1) if waited else 0
 
     def _on_message(self, msg: Any) -> None:
         self._arrived = time.monotonic()

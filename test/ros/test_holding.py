@@ -15,16 +15,14 @@ NEWEST = qos.sensor_input(1, "reliable")
 
 @pytest.fixture
 def group(spun):
-    group = HeldBack(spun.node)
-    yield group
-    group.close()
+    return HeldBack(spun.node)
 
 
 @pytest.fixture
 def watched(spun, group):
     got = []
     watched = WatchedInput(
-        spun.node, String, "topic", lambda msg: got.append((msg.data, watched.missed)), NEWEST, group
+        spun.node, String, "topic", lambda msg: got.append((msg.data, watched.replaced)), NEWEST, group
     )
     watched.got = got
     return watched
@@ -65,19 +63,40 @@ def test_what_is_held_back_is_the_newest_message_and_the_others_are_counted(spun
     spun.spin_until(lambda: len(watched.got) > 1)
     spin_idly(spun)
     assert texts(watched) == ["a", "d"]
-    if watched.missed is None:
+    if watched.replaced is None:
         pytest.skip("this ROS 2 does not tell the numbers of messages")
     assert watched.got == [("a", 0), ("d", 2)]
 
 
-def test_a_second_publisher_is_counted_on_its_own(spun, watched, say):
-    say("a", "b", "c")
-    spun.spin_until(lambda: "c" in texts(watched))
+def test_publishers_are_counted_each_on_its_own(spun, group, watched, say):
     other = spun.node.create_publisher(String, "topic", NEWEST)
-    spun.spin_until(lambda: other.get_subscription_count())
-    other.publish(String(data="first of another"))
-    spun.spin_until(lambda: "first of another" in texts(watched))
-    assert not watched.missed
+    spun.spin_until(other.get_subscription_count)
+    sayings = [say, say, say, lambda text: other.publish(String(data=text)), say]
+    for index, speak in enumerate(sayings):
+        group.hold()
+        speak(str(index))
+        spin_idly(spun)
+        group.release()
+        spun.spin_until(lambda count=index + 1: len(watched.got) == count)
+    assert {replaced for _, replaced in watched.got} <= {0, None}
+
+
+def test_what_was_lost_on_the_way_has_replaced_nothing(spun, group, watched, say):
+    say("a")
+    spun.spin_until(lambda: watched.got)
+    group.hold()
+    group.release()
+    say("b", "c", "d")  # nobody takes b and c, as if they had not come
+    spun.spin_until(lambda: "d" in texts(watched))
+    assert watched.replaced in (0, None)
+
+
+def test_who_is_held_is_not_called_silent(spun, group, watched, say):
+    say("a")
+    spun.spin_until(lambda: watched.got)
+    group.hold()
+    spun.spin_until(lambda: watched.finding(0.2))
+    assert "no result" in watched.finding(0.2).reason
 
 
 def test_others_are_served_meanwhile(spun, group, watched, say):
