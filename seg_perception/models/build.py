@@ -5,7 +5,7 @@ One registry, `ARCHITECTURES`; weights are always random here (`pretrained.py` l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -17,6 +17,7 @@ from torchvision.models.segmentation.lraspp import LRASPPHead
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from seg_perception.core.errors import TrainingError
+from seg_perception.models.mask_rcnn import Instances, MaskRCNN
 
 SIZE_MULTIPLE = 32
 """Every encoder accepts sides that are a multiple of this."""
@@ -38,12 +39,27 @@ class PixelClassifier(nn.Module):
     def forward(self, image: Tensor, step: int = 1) -> Tensor:
         """(N, 3, H, W) normalised float → (N, C, ceil(H / step), ceil(W / step)): logits of every step-th pixel."""
         height, width = image.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        logits = self.network(functional.pad(image, (0, right, 0, bottom)))
-        size = ((height + bottom) // step, (width + right) // step)
+        padded = self._padded(image)
+        logits = self.network(padded)
+        size = (padded.shape[-2] // step, padded.shape[-1] // step)
         if logits.shape[-2:] != size:
             logits = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return logits[..., : -(-height // step), : -(-width // step)]
+
+    def _padded(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
+
+
+class InstanceClassifier(PixelClassifier):
+    """Around a network that learns from instances and not from its logits."""
+
+    def forward(self, image: Tensor, step: int = 1, instances: Sequence[Instances] | None = None) -> Tensor:
+        """Logits, or, with the `instances` of every image, the scalar loss."""
+        if instances is None:
+            return super().forward(image, step)
+        loss: Tensor = self.network.loss(self._padded(image), instances)
+        return loss
 
 
 def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> PixelClassifier:
@@ -61,7 +77,8 @@ def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: i
             "segmentation_models_pytorch, of timm as tu-<name>, or, for transformers, its model types"
         ) from error
     multiple = options.get("encoder_output_stride", SIZE_MULTIPLE)
-    return PixelClassifier(network, multiple).to(memory_format=torch.channels_last)
+    wrapper = InstanceClassifier if isinstance(network, MaskRCNN) else PixelClassifier
+    return wrapper(network, multiple).to(memory_format=torch.channels_last)
 
 
 def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
@@ -159,6 +176,10 @@ def _transformer(_: str, encoder: str, options: dict[str, Any], n_classes: int) 
     return Transformer(encoder, n_classes, options)
 
 
+def _mask_rcnn(_: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:
+    return MaskRCNN(encoder, n_classes, **options)
+
+
 Builder = Callable[[str, str, dict[str, Any], int], nn.Module]
 
 ARCHITECTURES: dict[str, Builder] = {
@@ -166,6 +187,7 @@ ARCHITECTURES: dict[str, Builder] = {
     **dict.fromkeys(("unetplusplus", "deeplabv3", "deeplabv3plus", "pspnet", "fpn", "segformer"), _from_smp),
     "fcn": _fcn,
     "lraspp": _lraspp,
+    "mask_rcnn": _mask_rcnn,
     "transformers": _transformer,
 }
-"""Name in a configuration → what builds it: smp's own names, `fcn` and `lraspp` of torchvision, `transformers`."""
+"""Name in a configuration → what builds it: smp's own names, three of torchvision, and `transformers`."""

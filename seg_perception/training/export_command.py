@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import DataError, ExportError
+from seg_perception.core.errors import BundleError, DataError, EngineError, ExportError
 from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
@@ -27,7 +27,7 @@ from seg_perception.training.data import SIMULATION, Source, load_sources, sprea
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, write_format
-from seg_perception.training.export_variants import Trial, Tried, provenance_of
+from seg_perception.training.export_variants import TORCH, Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
 from seg_perception.training.offsets import fit_offsets
 from seg_perception.training.trained import Trained
@@ -99,8 +99,11 @@ def run(args: argparse.Namespace) -> int:
         fitted = variants[0].confidence
         deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0, offsets)
         program = save_program(deployed, torch.from_numpy(trial.golden)[None])
-        variants.append(trial.torch(program, fitted, args.accept))
-        accepted += [variant for variant in variants[-1:] if variant.accepted]
+        try:
+            variants.append(trial.torch(program, fitted, args.accept))
+            accepted += [variant for variant in variants[-1:] if variant.accepted]
+        except (BundleError, EngineError) as error:
+            print(f"{TORCH} is refused: {error}")
     provenance = _provenance(trained, offsets, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
     best = accepted[0]

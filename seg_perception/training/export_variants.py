@@ -17,6 +17,7 @@ from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_prov
 from seg_perception.engines.torch import TorchEngine
 from seg_perception.engines.torch import installed_providers as torch_providers
 from seg_perception.training.calibration import Calibration, calibrate
+from seg_perception.training.compact import compact
 from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source
 from seg_perception.training.export import halve_weights
@@ -110,7 +111,7 @@ class Trial:
             kept = tuple(entry.layer for entry in ranked[:count])
             if kept:
                 print(f"quantize again, with {count} layers in float: {', '.join(kept)}")
-            tried = self._attempt(INT8, quantizer.quantize(kept), kept, accept=accept and count == limit)
+            tried = self._attempt(INT8, compact(quantizer.quantize(kept)), kept, accept=accept and count == limit)
             if tried.accepted:
                 return tried
             if not ranked:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import normalise
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import Source, class_frequencies
+from seg_perception.training.instances import instances_of
 from seg_perception.training.losses import SegmentationLoss, class_weights
 
 
@@ -38,3 +40,19 @@ class Supervised(Objective):
         """Of the logits of `network` for the images."""
         loss: Tensor = self.loss(network(normalise(images)), labels.long())
         return loss
+
+
+class OfInstances(Objective):
+    """The network's own losses of the instances that the labels consist of; the configured loss has no say."""
+
+    def forward(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """network: an InstanceClassifier, or what wraps it."""
+        found = [instances_of(image.cpu().numpy()) for image in labels]
+        on_device = [{name: tensor.to(images.device) for name, tensor in each.items()} for each in found]
+        loss: Tensor = network(normalise(images), instances=on_device)
+        return loss
+
+
+def objective_of(network: nn.Module, config: TrainingConfig, train: Sequence[Source], n_classes: int) -> Objective:
+    """What a network of this kind learns by."""
+    return OfInstances() if isinstance(network, InstanceClassifier) else Supervised(config, train, n_classes)

@@ -113,6 +113,9 @@ def quantize_weights(model: bytes) -> bytes | None:
         source, prepared, target = (Path(folder) / f"{name}.onnx" for name in ("source", "prepared", "dynamic"))
         source.write_bytes(model)
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        graph_model = onnx.load(prepared)
+        del graph_model.graph.value_info[:]  # it notes shapes of weights, which quantize_dynamic transposes (Gemm)
+        onnx.save(graph_model, prepared)
         quantize_dynamic(
             str(prepared), str(target), op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
         )

@@ -28,7 +28,7 @@ from seg_perception.training.data import IndicesFrom, Mixture, Source
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.ema import WeightAverage
 from seg_perception.training.learning_rate import LearningRate
-from seg_perception.training.objective import Objective, Supervised
+from seg_perception.training.objective import Objective, objective_of
 from seg_perception.training.precision import keep_depthwise_in_float32
 from seg_perception.training.records import Records, Scores
 from seg_perception.training.validation import validate
@@ -63,7 +63,7 @@ class Trainer:
         n = len(table.classes)
         model = config.model
         self.network = network or build(model.architecture, model.encoder, model.options, n)
-        self._objective = (objective or Supervised(config, train, n)).to(self._fabric.device)
+        self._objective = (objective or objective_of(self.network, config, train, n)).to(self._fabric.device)
         self._replica, self._optimizer = self._fabric.setup(self.network, self._new_optimizer())
         self._average = WeightAverage(self.network, config.schedule.ema_decay)
         if self._fabric.device.type == "cpu":

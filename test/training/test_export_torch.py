@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="export needs torch: pip install -r requirements/train.txt")
+torch = pytest.importorskip("torch", reason="export needs torch: pip install -r requirements/train.txt")
 pytest.importorskip("onnxruntime", reason="export needs ONNX Runtime: pip install -r requirements/runtime.txt")
 
 from seg_perception.cli import main
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
+from seg_perception.engines.torch_program import save_program
+from seg_perception.models.deploy import Deployed
+from seg_perception.training import export_command
+from seg_perception.training.trained import Trained
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,16 @@ def test_the_torch_engine_runs_what_was_trained(bundle: Bundle) -> None:
     ours, theirs = on_torch.infer(image), on_onnx.infer(image)
     assert np.mean(ours.mask == theirs.mask) > 0.97
     assert np.abs(ours.confidence.astype(int) - theirs.confidence.astype(int)).mean() < 4
+
+
+def test_a_program_that_the_engine_refuses_costs_no_bundle(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = save_program(Deployed(Trained.load(training).network), torch.zeros((1, 64, 96, 3), dtype=torch.uint8))
+    monkeypatch.setattr(export_command, "save_program", lambda *_: foreign.replace(b"aten.amax", b"evil.amax"))
+    assert main(["export", "--training", str(training), "--out", str(tmp_path / "b"), "--torch"]) == 0
+    assert set(Bundle.load(tmp_path / "b").variants) == {"fp32", "int8"}
+    assert "torch is refused: " in capsys.readouterr().out
 
 
 def test_the_comparison_has_a_row_for_every_variant(

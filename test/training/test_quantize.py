@@ -107,8 +107,17 @@ class _PerPixel(nn.Module):
         return logits
 
 
-def test_dynamic_quantization_shrinks_matrix_products(images: list[np.ndarray]) -> None:
-    graph = _graph(_PerPixel())
+class _PerImage(_PerPixel):
+    """The same of the mean colour: products of one row with weights and bias are another operator, Gemm."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(image.mean((2, 3)))
+        return logits[..., None, None].expand(-1, -1, *image.shape[2:])
+
+
+@pytest.mark.parametrize("network", [_PerPixel, _PerImage])
+def test_dynamic_quantization_shrinks_matrix_products(network: type[nn.Module], images: list[np.ndarray]) -> None:
+    graph = _graph(network())
     assert dynamic_share(graph) > 0.9
     small = quantize_weights(graph)
     assert small is not None

@@ -31,6 +31,7 @@ from seg_perception.core.errors import DataError, TrainingError
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_sources
+from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
 
@@ -44,6 +45,19 @@ def _trainer(document: dict[str, Any], out: Path) -> Trainer:
 def _log(out: Path) -> list[dict[str, str]]:
     with open(out / "log.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_network_of_instances_trains_in_mixed_precision_and_goes_on(document: dict[str, Any], tmp_path: Path) -> None:
+    options = {"channels": [8, 8, 16, 16], "pyramid_channels": 8, "proposals": 20, "detections": 8}
+    document["model"] = {"architecture": "mask_rcnn", "encoder": "tu-resnet10t", "options": options}
+    document["schedule"].update(steps=2, validate_every=1, bf16=True)
+    assert _trainer(document, tmp_path).fit()
+    document["schedule"].update(steps=3)
+    again = _trainer(document, tmp_path)
+    again.resume()
+    assert again.fit() and [int(row["step"]) for row in _log(tmp_path)] == [1, 2, 3]
+    network = Trained.load(tmp_path).network
+    assert network(torch.zeros((1, 3, HEIGHT, WIDTH))).shape == (1, 3, HEIGHT, WIDTH)
 
 
 def test_learns_and_leaves_its_records(document: dict[str, Any], tmp_path: Path) -> None:
