@@ -23,6 +23,8 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import FeaturePyramidNetwork, box_iou, clip_boxes_to_image, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+DEPTH = 5
+"""How often the encoder halves the image: the levels below need all of them."""
 ANCHOR_SIZES = (16, 32, 64, 128, 256)
 """Pixels, at strides 4, 8, 16, 32 and 64."""
 STRIDE = 4
@@ -50,7 +52,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, encoder: str, out_channels: int, options: dict[str, Any]) -> None:
         super().__init__()
-        self.encoder = smp.encoders.get_encoder(encoder, weights=None, **options)
+        self.encoder = smp.encoders.get_encoder(encoder, weights=None, depth=DEPTH, **options)
         self.out_channels = out_channels
         channels = self.encoder.out_channels[2:]
         self.pyramid = FeaturePyramidNetwork(channels, out_channels, LastLevelMaxPool())
@@ -125,7 +127,7 @@ class MaskRCNN(nn.Module):
         masks = heads.mask_predictor(heads.mask_head(pooled)).sigmoid()
         own = masks[torch.arange(len(masks), device=masks.device), labels + 1]
         height, width = features["0"].shape[-2:]
-        found = scores[:, None, None] * _paste(own, boxes / (size[1] / width), (height, width))
+        found = scores[:, None, None] * _paste(own, boxes / STRIDE, (height, width))
         by_class = torch.where((self.classes == labels)[..., None, None], found, 0.0).amax(1)
         return (by_class + NOTHING).log()
 
