@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
@@ -82,7 +85,11 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     pictures = WorstFrames(out, bundle.table, snapshot_indices(source.count))
     output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
     try:
-        with Stages() as stages, (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines:
+        with (
+            _opencv_in_its_callers_thread(),
+            Stages() as stages,
+            (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines,
+        ):
             images = stages.run(decode_images(source))
             grids = stages.run(replay(segment_images(images, engines, EarlierMasks(out))))
             for frame in _settled(_written(grids, output, on_frames), pictures):
@@ -105,6 +112,17 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
     clean_up(out)
     return metrics
+
+
+@contextmanager
+def _opencv_in_its_callers_thread() -> Iterator[None]:
+    """The stages and engines keep the cores busy; a picture that is shared out among threads waits for them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _engines(request: Request, bundle: Bundle) -> list[Engine]:
