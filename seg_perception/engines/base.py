@@ -23,6 +23,13 @@ class Segmentation:
     mask: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
 
+    def within(self, resize: Resize, width: int, height: int) -> Segmentation:
+        """The same, unlabelled wherever `resize` puts no pixel of an image of width x height."""
+        return Segmentation(
+            resize.blank_outside(self.mask, UNLABELLED, width, height),
+            resize.blank_outside(self.confidence, 0, width, height),
+        )
+
 
 class Engine(Protocol):
     """A loaded model on a device."""
@@ -88,9 +95,5 @@ class GraphEngine(ABC):
         pixels = self._resize.apply(image_bgr)
         if self._swap_channels:
             pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-        mask, confidence = self._run(pixels)
         height, width = image_bgr.shape[:2]
-        return Segmentation(
-            self._resize.blank_outside(mask, UNLABELLED, width, height),
-            self._resize.blank_outside(confidence, 0, width, height),
-        )
+        return Segmentation(*self._run(pixels)).within(self._resize, width, height)

@@ -73,11 +73,14 @@ def _has_image(item: Frame | Event) -> bool:
 
 def _segment(frame: Frame | Event, engine: Engine) -> None:
     assert isinstance(frame, Frame) and frame.image is not None
-    if frame.segmentation is None:
+    height, width = frame.image.shape[:2]
+    if frame.segmentation is not None:
+        frame.picture = engine.resize.apply(frame.image)
+    else:
         with frame.timed("infer"):
-            frame.segmentation = engine.infer(frame.image)
+            frame.picture = engine.resize.apply(frame.image)  # once: what fits already, an engine takes as it is
+            frame.segmentation = engine.infer(frame.picture).within(engine.resize, width, height)
     frame.masked = True
-    frame.picture = engine.resize.apply(frame.image)
     frame.image = None
 
 

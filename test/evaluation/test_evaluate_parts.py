@@ -18,7 +18,7 @@ from seg_perception.core.errors import DataError, EngineError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.poses import CameraPose
 from seg_perception.engines.base import Segmentation
-from seg_perception.engines.resize import Resize
+from seg_perception.engines.resize import LETTERBOX, Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_ground import above_ground
@@ -69,6 +69,23 @@ def test_engines_work_side_by_side_and_frames_stay_in_order(tmp_path):
     assert [item.received_ns for item in done[1::2]] == list(range(8))
     assert [item.segmentation.mask[0, 0] for item in done[::2]] == list(range(8))
     assert all(item.masked and item.image is None and item.picture is not None for item in done[::2])
+
+
+class Letterboxed:
+    resize = Resize(4, 4, LETTERBOX)
+
+    def infer(self, image):
+        red = self.resize.apply(image)[:, :, 2]
+        return Segmentation(red, red).within(self.resize, *image.shape[1::-1])
+
+
+def test_a_mask_is_unlabelled_where_a_letterboxed_image_has_no_pixel(tmp_path):
+    frame = next(images([5]))
+    frame.image = frame.image[:2]
+    [done] = segment_images([frame], [Letterboxed()], EarlierMasks(tmp_path))
+    assert done.picture[:, 0, 0].tolist() == [0, 5, 5, 0]
+    assert done.segmentation.mask[:, 0].tolist() == [255, 5, 5, 255]
+    assert done.segmentation.confidence[:, 0].tolist() == [0, 5, 5, 0]
 
 
 def test_what_an_engine_raises_comes_after_the_frames_before(tmp_path):
