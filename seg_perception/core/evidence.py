@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +34,12 @@ OVERHANG = 0.15
 
 _SIDEWAYS = 0.06
 """m by which they may stand out sideways; the outline itself is seen there."""
+
+_OBSTACLE = 2
+"""What may block the view: an obstacle; 1 is something unknown, 0 nothing."""
+
+_CAMERAS = 8
+"""So many cameras' margins are kept: they are the same from view to view, for as long as the camera is tilted alike."""
 
 _BODY_ROWS = 8
 _FOOT_ROWS = 2  # samples of ground before, and of obstacle after, a contact: a single stray pixel makes none
@@ -103,12 +110,12 @@ def observe(
     sure_ground = ground & (weight > 0)
 
     near = slice(0, int(np.searchsorted(polar.distances, max_range)))
-    outwards, sideways = _margins(polar, error)
-    before_obstacle, before_doubt = _before((obstacle, obstacle | (weight == 0)), outwards, sideways)
-    covered = obstacle | (sure_ground & before_obstacle)
-    free = sure_ground & ~before_doubt
+    blocked = np.maximum(_OBSTACLE * obstacle.view(np.uint8), weight == 0)
+    before = _before(blocked, _margins(polar, error))
+    covered = obstacle | (sure_ground & (before == _OBSTACLE))
+    free = sure_ground & (before == 0)
     result = np.full(labels.shape, NOT_FREE, np.uint8)
-    result[near][covered[near]] = COVERED
+    np.copyto(result[near], COVERED, where=covered[near])
     np.copyto(result[near], cv2.LUT(labels, table.costs)[near], where=free[near])
     contacts = _contacts(ground, obstacle)[near]
     if placed is not None:
@@ -135,13 +142,27 @@ def _contacts(ground: NDArray[np.bool_], obstacle: NDArray[np.bool_]) -> NDArray
     return contact
 
 
-def _margins(polar: PolarMap, error: ViewError) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(R,) each: rows by which an obstacle may stand nearer than it looks, and columns by which it may be wider."""
+class _Margin(NamedTuple):
+    """Of the rows from start to stop: rows by which an obstacle may stand nearer than it looks, and columns by which it
+    may be wider."""
+
+    start: int
+    stop: int
+    outwards: int
+    sideways: int
+
+
+@lru_cache(_CAMERAS)
+def _margins(polar: PolarMap, error: ViewError) -> list[_Margin]:
+    """Of all rows, in their order."""
     row = float(polar.tangents[0] - polar.tangents[1])
     column = float(polar.bearings[1] - polar.bearings[0])
     overhang = polar.tangents**2 * (OVERHANG / polar.view.height)
     off = error.tangent(polar.tangents) / row + error.outline
-    return _rounded(overhang / row + off), _rounded(_SIDEWAYS / (polar.distances * column))
+    outwards, sideways = _rounded(overhang / row + off), _rounded(_SIDEWAYS / (polar.distances * column))
+    starts = np.flatnonzero(np.diff(outwards, prepend=-1) | np.diff(sideways, prepend=-1)).tolist()
+    stops = [*starts[1:], len(outwards)]
+    return [_Margin(i, j, int(outwards[i]), int(sideways[i])) for i, j in zip(starts, stops, strict=True)]
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -150,20 +171,14 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
     return (np.rint(values / coarse) * coarse).astype(np.intp)
 
 
-def _before(
-    blocked: Sequence[NDArray[np.bool_]], outwards: NDArray[np.intp], sideways: NDArray[np.intp]
-) -> list[NDArray[np.bool_]]:
-    """Of each (R, C): is anything blocked within `outwards` (R,) rows farther out and `sideways` (R,) columns to
-    either side? Beyond the map everything is blocked."""
-    planes = cv2.merge([plane.view(np.uint8) for plane in blocked])
-    result = np.empty_like(planes)
-    beyond = [1] * len(blocked)
-    padded = cv2.copyMakeBorder(planes, 0, int(outwards.max()), 0, 0, cv2.BORDER_CONSTANT, value=beyond)
-    starts = np.flatnonzero(np.diff(outwards, prepend=-1) | np.diff(sideways, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(planes)], strict=True):
-        rows, columns = int(outwards[start]), int(sideways[start])
+def _before(blocked: NDArray[np.uint8], margins: Sequence[_Margin]) -> NDArray[np.uint8]:
+    """(R, C) → (R, C): the highest value within the margin of the row. Beyond the map stand obstacles."""
+    result = np.empty_like(blocked)
+    farthest = max(margin.outwards for margin in margins)
+    padded = cv2.copyMakeBorder(blocked, 0, farthest, 0, 0, cv2.BORDER_CONSTANT, value=_OBSTACLE)
+    for start, stop, rows, columns in margins:
         kernel = np.ones((rows + 1, 2 * columns + 1), np.uint8)
         # Anchored at its first row, the kernel looks outwards, not back.
         band = cv2.dilate(padded[start : stop + rows], kernel, anchor=(columns, 0))
         result[start:stop] = band[: stop - start]
-    return [plane.view(np.bool_) for plane in cv2.split(result)]
+    return result
