@@ -33,8 +33,8 @@ class ReachableCells:
 
     def ground(self, evidence: Evidence) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Cost (or NOT_FREE, COVERED) and weight, uint8: the worst at a cell's four corners."""
-        corners = self._at_corners(cv2.merge([evidence.ground, evidence.weight]), (NOT_FREE, 0))
-        return _worst(np.maximum, corners[..., 0]), _worst(np.minimum, corners[..., 1])
+        ground, weight = cv2.split(self._at_corners(cv2.merge([evidence.ground, evidence.weight]), (NOT_FREE, 0)))
+        return _worst(np.maximum, ground), _worst(np.minimum, weight)
 
     def labels(self, evidence: Evidence) -> NDArray[np.uint8]:
         """Class ids, uint8: at that of a cell's four corners where the ground is the worst."""
@@ -58,7 +58,7 @@ class ReachableCells:
         left = ((-s * x)[None, :] + (c * y)[:, None]).astype(np.float32)
         return self.polar.coordinates(ahead, left)
 
-    def locate(self, distance: NDArray[np.float32], bearing: NDArray[np.float32]) -> tuple[Indices, NDArray[np.bool_]]:
+    def locate(self, distance: NDArray[np.floating], bearing: NDArray[np.float32]) -> tuple[Indices, NDArray[np.bool_]]:
         """Points from the foot point, m and rad: (row, column) of those within, and which of them (same shape) are."""
         heading = bearing + self.view.yaw
         x = self.view.x + distance * np.cos(heading) - self.spec.origin_x

@@ -275,17 +275,17 @@ class GridMapper:
     def _mark_obstacles(
         self, marks: NDArray[Mark], cells: ReachableCells, evidence: Evidence, values: NDArray[Value]
     ) -> None:
-        for depth in _AT_FOOT * self._config.resolution:
-            _mark(marks, cells, evidence.distances + depth, evidence.bearings, values)
+        depths = _AT_FOOT * self._config.resolution
+        _mark(marks, cells, evidence.distances + depths[:, None], evidence.bearings, values)
 
 
 def _mark(
     marks: NDArray[Mark],
     cells: ReachableCells,
-    distances: NDArray[np.float32],
+    distances: NDArray[np.floating],
     bearings: NDArray[np.float32],
     values: NDArray[Value],
 ) -> None:
-    """Raise the cells in which obstacles stand to the highest value among them."""
+    """Raise the cells in which obstacles stand to the highest value among them. distances: (N,), or rows of (N,)."""
     indices, within = cells.locate(distances, bearings)
-    np.maximum.at(marks, indices, values[within].astype(marks.dtype))
+    np.maximum.at(marks, indices, np.broadcast_to(values, within.shape)[within].astype(marks.dtype))
