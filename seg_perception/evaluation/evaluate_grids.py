@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -109,7 +110,8 @@ class GridReplay:
     def __init__(self, robot: Robot, table: ClassTable, resize: Resize, kinds: set[str], truth: Truth) -> None:
         self.poses = Poses(robot, kinds)
         self._robot = robot
-        self._resize = resize
+        # One object per calibration, for its cameras keep what has been computed of them.
+        self._view = lru_cache(resize.camera)
         self._kinds = kinds
         self._truth = truth
         self._mapper = GridMapper(table, robot.mapper)
@@ -175,7 +177,7 @@ class GridReplay:
             return BAD_CAMERA_INFO, str(error)
         if camera is None:
             return None if may_wait and CAMERA_INFO in self._kinds else (NO_CAMERA_INFO, "")
-        frame.view = self._resize.camera(camera)
+        frame.view = self._view(camera)
         if ZERO_STAMP in frame.problems:
             return ZERO_STAMP, frame.problems[ZERO_STAMP]
         if not self.poses.possible:

@@ -237,7 +237,8 @@ class Hindsight:
         points = np.rint((track / spec.resolution - 0.5) * 16).astype(np.int32)
         width = max(1, round(2 * self._HALF_WIDTH_M / spec.resolution))
         cv2.polylines(strip, [points], False, 1, width, cv2.LINE_8, 4)
-        rows, columns = np.unravel_index(np.flatnonzero(strip), strip.shape)
+        driven = np.flatnonzero(strip.view(np.bool_))  # among bytes it would take twenty times as long
+        rows, columns = np.unravel_index(driven, strip.shape)
         centres_x, centres_y = spec.centres()
         x, y = centres_x[columns], centres_y[rows]
         visible = sight.contains(x, y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,8 @@ class Sight:
     @classmethod
     def of(cls, camera: Camera, pose: CameraPose, farthest: float) -> Sight:
         """farthest: m, along the ground."""
-        u = np.linspace(-0.5, camera.width - 0.5, _EDGE_SAMPLES)
         eye, rotation = pose.world_from_optical[:3, 3], pose.world_from_optical[:3, :3]
-        middle, bottom = (
-            camera.rays(np.stack([u, np.full_like(u, v)], axis=1)) @ rotation.T
-            for v in ((camera.height - 1) / 2, camera.height - 0.5)
-        )
+        middle, bottom = (rays @ rotation.T for rays in _middle_and_bottom(camera))
         bearings = np.unwrap(np.arctan2(middle[:, 1], middle[:, 0]))
         height = float(eye[2]) - pose.ground_z
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,6 +74,14 @@ class Sight:
         result = np.zeros(spec.height * spec.width, np.bool_)
         result[cells[lit]] = True
         return result.reshape(spec.height, spec.width)
+
+
+@lru_cache
+def _middle_and_bottom(camera: Camera) -> tuple[NDArray[np.float64], ...]:
+    """(N, 3) directions along the middle and the bottom of the image each."""
+    u = np.linspace(-0.5, camera.width - 0.5, _EDGE_SAMPLES)
+    rows = (camera.height - 1) / 2, camera.height - 0.5
+    return tuple(camera.rays(np.stack([u, np.full_like(u, v)], axis=1)) for v in rows)
 
 
 class SeenCells:
