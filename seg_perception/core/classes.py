@@ -93,7 +93,7 @@ class ClassTable:
 
     @cached_property
     def palette_bgr(self) -> NDArray[np.uint8]:
-        """(256, 1, 3) uint8 BGR: the colour of every mask value, in the shape `cv2.LUT` takes."""
+        """(256, 1, 3) uint8 BGR: the colour of every mask value, in the shape `cv2.applyColorMap` takes."""
         palette = np.zeros((256, 1, 3), np.uint8)
         for c in self.classes:
             palette[c.id, 0] = c.color[::-1]
@@ -101,7 +101,7 @@ class ClassTable:
 
     def colorize(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W) uint8 ids → (H, W, 3) uint8 BGR."""
-        return cv2.merge([cv2.LUT(mask, channel) for channel in cv2.split(self.palette_bgr)])
+        return cv2.applyColorMap(mask, self.palette_bgr)
 
     def overlay(self, image_bgr: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.5) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR: the mask's colours over the image, resized to the mask's size."""
