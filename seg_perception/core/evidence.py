@@ -38,8 +38,8 @@ _SIDEWAYS = 0.06
 _OBSTACLE = 2
 """What may block the view: an obstacle; 1 is something unknown, 0 nothing."""
 
-_CAMERAS = 8
-"""So many cameras' margins are kept: they are the same from view to view, for as long as the camera is tilted alike."""
+_VIEWS = 8
+"""So many views' margins are kept: they stay the same for as long as a camera is tilted alike."""
 
 _BODY_ROWS = 8
 _FOOT_ROWS = 2  # samples of ground before, and of obstacle after, a contact: a single stray pixel makes none
@@ -152,8 +152,8 @@ class _Margin(NamedTuple):
     sideways: int
 
 
-@lru_cache(_CAMERAS)
-def _margins(polar: PolarMap, error: ViewError) -> list[_Margin]:
+@lru_cache(_VIEWS)
+def _margins(polar: PolarMap, error: ViewError) -> tuple[_Margin, ...]:
     """Of all rows, in their order."""
     row = float(polar.tangents[0] - polar.tangents[1])
     column = float(polar.bearings[1] - polar.bearings[0])
@@ -162,7 +162,7 @@ def _margins(polar: PolarMap, error: ViewError) -> list[_Margin]:
     outwards, sideways = _rounded(overhang / row + off), _rounded(_SIDEWAYS / (polar.distances * column))
     starts = np.flatnonzero(np.diff(outwards, prepend=-1) | np.diff(sideways, prepend=-1)).tolist()
     stops = [*starts[1:], len(outwards)]
-    return [_Margin(i, j, int(outwards[i]), int(sideways[i])) for i, j in zip(starts, stops, strict=True)]
+    return tuple(_Margin(i, j, int(outwards[i]), int(sideways[i])) for i, j in zip(starts, stops, strict=True))
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -30,6 +30,7 @@ _WAIT_NS = 1_000_000_000
 _MOST_WAITING = 64
 _INFO_DEPTH = 64  # a second of a fast camera
 _HISTORY_NS = 10_000_000_000
+_CALIBRATIONS = 8
 
 
 class Poses:
@@ -111,7 +112,7 @@ class GridReplay:
         self.poses = Poses(robot, kinds)
         self._robot = robot
         # One object per calibration, for its cameras keep what has been computed of them.
-        self._view = lru_cache(resize.camera)
+        self._view = lru_cache(_CALIBRATIONS)(resize.camera)
         self._kinds = kinds
         self._truth = truth
         self._mapper = GridMapper(table, robot.mapper)

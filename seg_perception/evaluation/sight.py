@@ -14,6 +14,7 @@ from seg_perception.core.poses import CameraPose
 
 _EDGE_SAMPLES = 33
 _STEPS_PER_CELL = 2.0
+_CAMERAS = 8
 
 Floats = NDArray[np.floating]
 
@@ -76,7 +77,7 @@ class Sight:
         return result.reshape(spec.height, spec.width)
 
 
-@lru_cache
+@lru_cache(_CAMERAS)
 def _middle_and_bottom(camera: Camera) -> tuple[NDArray[np.float64], ...]:
     """(N, 3) directions along the middle and the bottom of the image each."""
     u = np.linspace(-0.5, camera.width - 0.5, _EDGE_SAMPLES)

@@ -24,7 +24,7 @@ from torchvision.ops import FeaturePyramidNetwork, box_iou, clip_boxes_to_image,
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 DEPTH = 5
-"""How often the encoder halves the image: the levels below need all of them."""
+"""How often the encoder halves the image: the levels below need all of that."""
 ANCHOR_SIZES = (16, 32, 64, 128, 256)
 """Pixels, at strides 4, 8, 16, 32 and 64."""
 STRIDE = 4
@@ -39,8 +39,10 @@ CANDIDATES = 2
 """So many times as many boxes as proposals are looked at, of every level."""
 SUPPRESSIONS = 8
 """Links of a chain of boxes of which each overlaps the next."""
-NOTHING = 0.01
-"""Probability of every class where no instance was found: they are then equal, and the confidence is low."""
+FEWEST_CLASSES = 3
+"""Where nothing is found, all classes are equally likely: of two, either would seem likely enough to drive on."""
+LEAST = 1e-4
+"""Probability of a class that is ruled out."""
 
 Instances = Mapping[str, Tensor]
 """Of one image: boxes (M, 4) int64, x1, y1, x2, y2 in pixels, the last ones beyond the instance;
@@ -52,7 +54,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, encoder: str, out_channels: int, options: dict[str, Any]) -> None:
         super().__init__()
-        self.encoder = smp.encoders.get_encoder(encoder, weights=None, depth=DEPTH, **options)
+        self.encoder = smp.encoders.get_encoder(encoder, weights=None, depth=DEPTH, output_stride=2**DEPTH, **options)
         self.out_channels = out_channels
         channels = self.encoder.out_channels[2:]
         self.pyramid = FeaturePyramidNetwork(channels, out_channels, LastLevelMaxPool())
@@ -67,7 +69,8 @@ class Pyramid(nn.Module):
 class MaskRCNN(nn.Module):
     """Images of sides that are multiples of 32 → losses of instances, or logits per pixel at stride 4.
 
-    proposals: boxes that are classified. detections: those of them that get a mask.
+    proposals: boxes that are classified. detections: those of them that get a mask. Raises ValueError for fewer classes
+    than FEWEST_CLASSES.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class MaskRCNN(nn.Module):
         **encoder_options: Any,
     ) -> None:
         super().__init__()
+        if n_classes < FEWEST_CLASSES:
+            raise ValueError(f"instances need at least {FEWEST_CLASSES} classes, the table has {n_classes}")
         width = pyramid_channels
         self._proposals = proposals
         self.detector = detection.MaskRCNN(
@@ -119,7 +124,10 @@ class MaskRCNN(nn.Module):
             return torch.stack([self._logits(image[i : i + 1], f) for i, f in enumerate(of_each)])
 
     def _logits(self, image: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """Of one image, (C, h, w): of every pixel and class the best instance's score x probability of its mask."""
+        """Of one image, (C, h, w): logarithms of what adds up to 1, of every class the best instance's score x mask.
+
+        What the instances leave of 1 is shared out evenly, so the confidence is low where there are none.
+        """
         size = (image.shape[-2], image.shape[-1])
         boxes, scores, labels = self._classify(features, self._propose(image, features), size)
         pooled = _pool(self.detector.roi_heads.mask_roi_pool, features, boxes)
@@ -129,7 +137,9 @@ class MaskRCNN(nn.Module):
         height, width = features["0"].shape[-2:]
         found = scores[:, None, None] * _paste(own, boxes / STRIDE, (height, width))
         by_class = torch.where((self.classes == labels)[..., None, None], found, 0.0).amax(1)
-        return (by_class + NOTHING).log()
+        total = by_class.sum(0)
+        rest = (1.0 - total).clamp(min=0.0)
+        return ((by_class + rest / len(by_class)) / (total + rest)).clamp(min=LEAST).log()
 
     def _propose(self, image: Tensor, features: dict[str, Tensor]) -> Tensor:
         """Of one image, (proposals, 4): the boxes that most likely hold an object."""
@@ -157,13 +167,14 @@ class MaskRCNN(nn.Module):
         decoded = heads.box_coder.decode(deltas, [proposals])[:, 1:].flatten(0, 1)
         scores, order = logits.softmax(1)[:, 1:].flatten().topk(len(proposals))  # a box can be several classes
         boxes, labels = clip_boxes_to_image(decoded[order], size), order % (logits.shape[1] - 1)
+        scores = torch.where(scores > heads.score_thresh, scores, 0.0)
         scores = _suppress(boxes, scores, heads.nms_thresh, labels == labels[:, None])
         scores, order = scores.topk(min(heads.detections_per_img, len(scores)))
         return boxes[order], scores, labels[order]
 
 
 def _suppress(boxes: Tensor, scores: Tensor, threshold: float, rivals: Tensor | None = None) -> Tensor:
-    """Non-maximum suppression: the scores, 0 for boxes that overlap a better one, which is not 0, by over `threshold`.
+    """Non-maximum suppression: the scores, 0 for boxes that overlap a better one that is kept, by over `threshold`.
 
     boxes (M, 4) and scores (M,), best first. rivals: (M, M), which boxes can suppress each other. What a box suppresses
     depends on whether it is itself suppressed; repeated for all boxes at once, that ends where one after the other does

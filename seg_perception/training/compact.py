@@ -46,7 +46,7 @@ def _drop_zero_points(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.output[0] in convolved and set(node.input[2:]) <= zero:
             del node.input[2:]
-    used = {name for node in graph.node for name in node.input}
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     unused = [tensor for tensor in graph.initializer if tensor.name not in used]
     for tensor in unused:
         graph.initializer.remove(tensor)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import TrainingError
 from seg_perception.engines.bundle import MANIFEST_FILE
-from seg_perception.models.build import PixelClassifier
+from seg_perception.models.build import InstanceClassifier, PixelClassifier
 from seg_perception.models.deploy import normalise
 from seg_perception.training.objective import Objective
 from seg_perception.training.trained import Trained
@@ -67,6 +67,8 @@ class Distillation(Objective):
     ) -> None:
         """supervised: of logits (N, C, H, W) and labels (N, H, W) int64. Raises TrainingError."""
         super().__init__()
+        if isinstance(student, InstanceClassifier) or isinstance(teacher, InstanceClassifier):
+            raise TrainingError("mask_rcnn learns and teaches by instances, not by logits; distil another architecture")
         self.supervised = supervised
         self.teacher = teacher.requires_grad_(False).eval()
         self._heads = {"student": _last_layer(student, n_classes), "teacher": _last_layer(teacher, n_classes)}

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import BundleError, DataError, EngineError, ExportError
+from seg_perception.core.errors import BundleError, DataError, ExportError
 from seg_perception.engines.bundle import NewVariant, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
 from seg_perception.engines.torch_program import save_program
 from seg_perception.evaluation.material import decode, open_material
+from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_sources, spread
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
     print("export the graph")
     training = _training(config, table)
-    offsets = fit_offsets(Deployed(trained.network.eval()), training, held_out, table)
+    offsets = None
+    if not isinstance(trained.network, InstanceClassifier):  # one class would win wherever no instance is
+        offsets = fit_offsets(Deployed(trained.network.eval()), training, held_out, table)
     deployed = Deployed(trained.network, offsets=offsets)
     graph = export_onnx(deployed, spec)
     images = [image for image, _ in islice(held_out[0].samples, VERIFIED_IMAGES)]
@@ -102,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             variants.append(trial.torch(program, fitted, args.accept))
             accepted += [variant for variant in variants[-1:] if variant.accepted]
-        except (BundleError, EngineError) as error:
+        except BundleError as error:
             print(f"{TORCH} is refused: {error}")
     provenance = _provenance(trained, offsets, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}

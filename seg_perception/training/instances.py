@@ -21,20 +21,17 @@ def instances_of(labels: NDArray[np.uint8]) -> Instances:
 
     People who walk side by side are one instance: labels of pixels do not tell them apart, nor do logits.
     """
-    found: list[tuple[int, int, NDArray[np.int32], NDArray[np.bool_]]] = []
-    for label in np.setdiff1d(labels, [UNLABELLED]):
-        count, parts, stats, _ = cv2.connectedComponentsWithStats((labels == label).view(np.uint8))
-        found += [
-            (int(stats[part, cv2.CC_STAT_AREA]), int(label), stats[part, :4], parts == part)
-            for part in range(1, count)
-            if stats[part, cv2.CC_STAT_AREA] >= SMALLEST
-        ]
-    found = sorted(found, key=lambda instance: -instance[0])[:MOST]
-    corners = np.array([box for _, _, box, _ in found], np.int64).reshape(-1, 4)
+    parts_of: dict[int, NDArray[np.int32]] = {}
+    found: list[tuple[int, int, int, NDArray[np.int32]]] = []  # area, label, part, box
+    for label in np.setdiff1d(labels, [UNLABELLED]).tolist():
+        count, parts_of[label], stats, _ = cv2.connectedComponentsWithStats((labels == label).view(np.uint8))
+        found += [(int(stats[part, cv2.CC_STAT_AREA]), label, part, stats[part, :4]) for part in range(1, count)]
+    large = sorted((one for one in found if one[0] >= SMALLEST), key=lambda one: -one[0])[:MOST]
+    corners = np.array([box for *_, box in large], np.int64).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
-    masks = np.array([mask for *_, mask in found], np.uint8).reshape(-1, *labels.shape)
+    masks = np.array([parts_of[label] == part for _, label, part, _ in large], np.uint8).reshape(-1, *labels.shape)
     return {
         "boxes": torch.from_numpy(corners),
-        "labels": torch.tensor([1 + label for _, label, _, _ in found], dtype=torch.int64),
+        "labels": torch.tensor([1 + label for _, label, _, _ in large], dtype=torch.int64),
         "masks": torch.from_numpy(masks),
     }

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from seg_perception.core.errors import TrainingError
-from seg_perception.models.build import PixelClassifier
+from seg_perception.models.build import InstanceClassifier, PixelClassifier
 
 STEPS = 50
 """Channels are taken out in so many portions at most, until few enough multiplications are left."""
@@ -44,20 +44,16 @@ def prune(network: PixelClassifier, ratio: float, n_classes: int) -> None:
     group counts the L2 norm of all its weights. Every layer loses the same share: ranked over the whole network, the
     deep layers would go, which have most of the channels and few of the multiplications.
     The classes' own channels stay.
-    Raises TrainingError when the ratio cannot be reached, or for a network of which torch-pruning makes nothing.
+    Raises TrainingError when the ratio cannot be reached, or for a network of instances.
     """
     if not 0 < ratio < 1:
         raise TrainingError(f"--ratio is {ratio}; give the share of the multiplications to save, between 0 and 1")
+    if isinstance(network, InstanceClassifier):
+        raise TrainingError("mask_rcnn cannot be pruned: torch-pruning does not follow boxes; prune e.g. a unet")
     example = _example((2 * network.multiple, 2 * network.multiple))  # shares of operations are those of any size
     unused = _unused(network, example)
     goal = (1 - ratio) * _operations(network, example, unused)
-    try:
-        pruner = _pruner(network, example, n_classes, unused)
-    except Exception as error:  # it raises whatever its own code stumbles over
-        raise TrainingError(
-            f"this network cannot be pruned: torch-pruning cannot tell which of its channels hang together ({error}); "
-            "prune one of convolutions alone, such as a unet"
-        ) from error
+    pruner = _pruner(network, example, n_classes, unused)
     for _ in range(STEPS):
         pruner.step()
         if _operations(network, example, unused) <= goal:

@@ -36,7 +36,7 @@ class _Rounding:
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', H', W'); in training mode the range follows the input."""
-        if self.training:
+        if self.training and input.numel():  # of instances, there may be none
             self._follow(input.detach())
         weight = self.weight
         self._parameters["weight"] = _round_weight(weight)

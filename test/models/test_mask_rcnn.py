@@ -13,10 +13,12 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from seg_perception.core.classes import UNLABELLED
+from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import InstanceClassifier, build
-from seg_perception.models.deploy import normalise
+from seg_perception.models.deploy import Deployed, normalise
 from seg_perception.training.instances import MOST, SMALLEST, instances_of
 from seg_perception.training.objective import OfInstances
+from seg_perception.training.qat import round_convolutions
 
 CLASSES = 3
 SIZE = (64, 96)
@@ -89,12 +91,23 @@ def test_its_masks_are_those_of_torchvisions_detections(
     assert (by_class.argmax(0) == mask)[found_there].float().mean() > 0.95
 
 
-def test_where_nothing_is_found_no_class_is_likely() -> None:
+def test_where_nothing_is_found_the_confidence_is_that_of_chance() -> None:
     network = _network().eval()
     with torch.inference_mode():
         network.network.detector.roi_heads.box_predictor.cls_score.bias[0] = 50.0  # surely no object, anywhere
-        probabilities = network(normalise(torch.zeros((1, *SIZE, 3), dtype=torch.uint8))).softmax(1)
-    torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / CLASSES))
+        _, confidence = Deployed(network, temperature=1.0)(torch.zeros((1, *SIZE, 3), dtype=torch.uint8))
+    assert confidence.unique().tolist() == [255 // CLASSES]
+
+
+def test_two_classes_are_refused_for_one_of_them_would_seem_likely() -> None:
+    with pytest.raises(TrainingError, match="at least 3 classes, the table has 2"):
+        build("mask_rcnn", "tu-resnet10t", OPTIONS, 2)
+
+
+@pytest.mark.parametrize("option", [{"depth": 4}, {"output_stride": 16}])
+def test_encoders_of_other_strides_are_refused(option: dict[str, int]) -> None:
+    with pytest.raises(TrainingError, match=next(iter(option))):
+        build("mask_rcnn", "resnet18", {**OPTIONS, **option}, CLASSES)
 
 
 def test_connected_parts_of_every_class_are_instances() -> None:
@@ -120,9 +133,12 @@ def test_the_largest_instances_are_kept() -> None:
     assert len(areas) == MOST and areas.count(36) == 72
 
 
-def test_images_without_labels_give_a_finite_loss(scene: tuple[torch.Tensor, torch.Tensor]) -> None:
+@pytest.mark.parametrize("rounded", [False, True])
+def test_images_without_labels_give_a_finite_loss(rounded: bool, scene: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, labels = scene
     network = _network().train()
+    if rounded:
+        round_convolutions(network)
     for unlabelled in (slice(0, 1), slice(0, 2)):
         partly = labels.clone()
         partly[unlabelled] = UNLABELLED

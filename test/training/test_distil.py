@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seg_perception.cli import main
+from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.deploy import normalise
 from seg_perception.training import checkpoint
@@ -70,6 +71,16 @@ def student(document: dict[str, Any], tmp_path: Path) -> Path:
     path = tmp_path / "student.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
+
+
+@pytest.mark.parametrize("instances", ["student", "teacher"])
+def test_networks_of_instances_are_refused(instances: str) -> None:
+    """Also where one of their layers has as many channels as there are classes."""
+    options = {"channels": [8, 8, 16, 16], "pyramid_channels": 8, "proposals": 8, "detections": 4}
+    networks = {"student": _network(8, 1), "teacher": _network(16, 2)}
+    networks[instances] = build("mask_rcnn", "tu-resnet10t", options, 4)
+    with pytest.raises(TrainingError, match="mask_rcnn learns and teaches by instances"):
+        Distillation(_NoLabels(), **networks, n_classes=4)
 
 
 def test_command_trains_a_student_that_exports_like_any(student: Path, training: Path, tmp_path: Path) -> None:

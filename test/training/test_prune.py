@@ -97,7 +97,7 @@ def test_ratio_that_cannot_be_is_refused(ratio: float, words: str) -> None:
 def test_network_that_cannot_be_pruned_is_refused() -> None:
     options = {"channels": [8, 8, 16, 16], "pyramid_channels": 8, "proposals": 8, "detections": 4}
     network = build("mask_rcnn", "tu-resnet10t", options, 3)
-    with pytest.raises(TrainingError, match="cannot be pruned: .*prune one of convolutions alone"):
+    with pytest.raises(TrainingError, match="mask_rcnn cannot be pruned"):
         prune(network, 0.3, 3)
 
 
