@@ -89,7 +89,7 @@ class Trial:
         images: for the ranges of activations; without any there is no int8. accept: keep a variant that no runtime runs
         within the limits.
         """
-        variants = [self._attempt(FLOAT, halve_weights(self.graph), accept=accept)]
+        variants = [self._float(accept)]
         if images:
             variants.append(self._static(images, learned, accept))
         return [*variants, *self._dynamic(accept)]
@@ -100,6 +100,14 @@ class Trial:
         engines = {runtime: TorchEngine(program, self.spec, runtime, threads=self.threads) for runtime in here}
         tried = self._through_gate(TORCH, program, engines, confidence, accept=accept)
         return replace(tried, format="pt2")
+
+    def _float(self, accept: bool) -> Tried:
+        """Weights stored in half precision; in full, where a network that chooses among boxes chooses others then."""
+        tried = self._attempt(FLOAT, halve_weights(self.graph), accept=False)
+        if tried.accepted:
+            return tried
+        print("refused with weights stored in half precision; once more in full")
+        return self._attempt(FLOAT, self.graph, accept=accept)
 
     def _static(self, images: Sequence[NDArray[np.uint8]], learned: Ranges, accept: bool) -> Tried:
         """The int8 variant with the fewest layers left in float that passes the gate somewhere; else the last one."""

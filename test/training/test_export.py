@@ -15,6 +15,7 @@ import yaml
 torch = pytest.importorskip("torch", reason="export needs torch: pip install -r requirements/train.txt")
 pytest.importorskip("onnxruntime", reason="export needs ONNX Runtime: pip install -r requirements/runtime.txt")
 
+import onnx
 from box_scenes import HEIGHT, WIDTH
 
 from seg_perception.core.errors import ExportError, TrainingError
@@ -25,7 +26,7 @@ from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.torch_program import load_program, save_program
 from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
-from seg_perception.training import export_command
+from seg_perception.training import export_command, export_variants
 from seg_perception.training.export import export_onnx, halve_weights, verify
 from seg_perception.training.logits import set_temperature
 
@@ -116,6 +117,26 @@ def test_what_is_accepted_over_the_limits_says_so_and_training_data_may_be_elsew
     overruled = bundle.manifest.provenance["accepted_over_the_limits"]
     assert overruled["int8"]["cpu"][0].startswith("agreement")
     assert "accepted by hand" in (bundle.root / "CARD.md").read_text()
+
+
+def test_weights_that_half_precision_harms_are_stored_in_full(
+    training: Path,
+    exported: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def harmed(model: bytes) -> bytes:
+        graph_model = onnx.load_from_string(model)
+        largest = max(graph_model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        largest.raw_data = bytes(len(largest.raw_data))
+        return bytes(graph_model.SerializeToString())
+
+    monkeypatch.setattr(export_variants, "halve_weights", harmed)
+    assert _export(training, tmp_path / "full") == 0
+    assert "refused with weights stored in half precision; once more in full" in capsys.readouterr().out
+    sizes = [(bundle / "model.fp32.onnx").stat().st_size for bundle in (exported.root, tmp_path / "full")]
+    assert sizes[1] > 1.5 * sizes[0]
 
 
 def test_folder_without_training_is_named(tmp_path: Path) -> None:
