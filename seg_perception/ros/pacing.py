@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-_EARLY = 0.25  # of a period: stamps that jitter must not make every second result wait for the next
+# Of a period: stamps that jitter must not make every second result wait for the next, nor a late one cost the next one.
+_EARLY = 0.25
+_LATE = 0.5
 
 
 class StreamClock:
@@ -49,9 +51,10 @@ class RateLimit:
         self._due_s = -inf
 
     def is_due(self, stamp_s: float, rate_hz: float) -> bool:
-        """Whether the result with this stamp has its turn; if so, the next one has it a period later."""
+        """Whether the result with this stamp has its turn; if so, the next one has it a period after that turn."""
         period = 1.0 / rate_hz
-        if stamp_s < self._due_s - _EARLY * period:
+        late_s = stamp_s - self._due_s
+        if late_s < -_EARLY * period:
             return False
-        self._due_s = max(self._due_s, stamp_s) + period
+        self._due_s = (self._due_s if late_s <= _LATE * period else stamp_s) + period
         return True

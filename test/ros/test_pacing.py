@@ -31,6 +31,12 @@ def test_a_stream_at_the_allowed_rate_passes_whole_although_it_jitters(jitter):
     assert chosen(stamps, 10.0) == stamps
 
 
+@given(st.lists(st.floats(-0.02, 0.045), min_size=100, max_size=100))
+def test_a_late_result_does_not_cost_the_next_one_its_turn(lateness):
+    stamps = [1000.0] + [1000.1 + 0.1 * i + late for i, late in enumerate(lateness)]
+    assert chosen(stamps, 10.0) == stamps
+
+
 def test_a_stream_of_three_times_the_rate_is_thinned_evenly():
     taken = chosen([i / 30 for i in range(91)], 10.0)
     assert [round(stamp * 10) for stamp in taken] == list(range(31))
