@@ -97,14 +97,13 @@ def nodes(context: LaunchContext) -> list[Action]:
         (f"{c}/depth", f"{c}/{given['depth']}") if c else ("depth", only_camera + given["depth"]) for c in cameras
     ]
     mapper = node("grid_mapper", given["namespace"], {}, [("odom", given["odom"]), *depths])
-    first = f"{cameras[0]}/" if cameras[0] else only_camera
     rviz = Node(
         package="rviz2",
         executable="rviz2",
         namespace=given["namespace"],
         arguments=["-d", str(SHARE / "config" / "rviz" / "perception.rviz")],
         parameters=[{"use_sim_time": switches["use_sim_time"]}],
-        remappings=image_remappings(first, given["image"]),
+        remappings=rviz_remappings(cameras[0], only_camera, given["image"]),
         condition=IfCondition(given["rviz"]),
     )
     return [*map(segmenter, cameras), mapper, rviz]
@@ -116,6 +115,14 @@ def image_remappings(prefix: str, image: str) -> Remappings:
     # Not every driver follows image_transport's naming.
     compressed = topic if topic.endswith("compressed") else f"{topic}/compressed"
     return [("image", topic), ("image/compressed", compressed), ("camera_info", f"{prefix}camera_info")]
+
+
+def rviz_remappings(first: str, only_camera: str, image: str) -> Remappings:
+    """Of several cameras, RViz shows the image and the overlay of the first."""
+    if not first:
+        return image_remappings(only_camera, image)
+    overlay = "segmentation/overlay"
+    return [*image_remappings(f"{first}/", image), (overlay, f"{first}/{overlay}")]
 
 
 def segmenter_arguments(given: dict[str, str]) -> dict[str, object]:

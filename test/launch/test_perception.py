@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import array
+import os
 from pathlib import Path
 
 import pytest
@@ -81,10 +82,13 @@ def test_arguments_reach_the_nodes_in_a_namespace(launch, client, bundle, tmp_pa
     assert set(masks[0].data) == {BRIGHT}
 
 
-def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapper(launch, client, bundle, tmp_path):
+def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapper(
+    launch, client, bundle, tmp_path, monkeypatch
+):
+    rviz_arguments = pretend_rviz(tmp_path, monkeypatch)
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: [front, rear]\n    rear: {use_depth: true}\n")
-    started = launch("perception.launch.py", robot="car", model=bundle, params_file=mine, depth="depth/image")
+    started = launch("perception.launch.py", model=bundle, params_file=mine, depth="depth/image", rviz="true")
     started.wait_until_active(client, "/front/segmenter", "/rear/segmenter", "/grid_mapper")
     inputs = {"/front/image_raw", "/rear/image_raw", "/rear/camera_info", "/rear/depth/image"}
     masks = {"/front/segmentation/mask", "/rear/segmentation/mask"}
@@ -100,6 +104,22 @@ def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapp
 
     wait_for(answered, "a mask")
     assert not collected[0]
+
+    arguments = rviz_arguments.read_text().split()
+    assert Path(arguments[arguments.index("-d") + 1]).is_file()
+    assert {"image:=front/image_raw", "segmentation/overlay:=front/segmentation/overlay"} <= set(arguments), arguments
+
+
+def pretend_rviz(folder, monkeypatch):
+    """A package rviz2 whose program writes what it is called with into the file that this returns."""
+    index, programs = folder / "share" / "ament_index" / "resource_index" / "packages", folder / "lib" / "rviz2"
+    index.mkdir(parents=True)
+    (index / "rviz2").touch()
+    programs.mkdir(parents=True)
+    (programs / "rviz2").write_text(f'#!/bin/sh\necho "$@" > "{folder}/arguments"\n')
+    (programs / "rviz2").chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
+    return folder / "arguments"
 
 
 def test_a_file_that_holds_no_parameters_ends_the_launch_with_one_line(launch, tmp_path):
