@@ -28,7 +28,7 @@ setup(
         # Exactly one ONNX Runtime may be installed: cpu or gpu.
         "cpu": [f"onnxruntime-openvino>=1.20; {X86}", f"onnxruntime>=1.20; {NOT_X86}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
-        "sim": ["trimesh>=4", f"embreex>=2.17; {X86}"],
+        "sim": ["numpy>=1.22", "trimesh>=4", f"embreex>=2.17; {X86}"],
         "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "tqdm>=4.60"],
         "train": [
             "torch>=2.5",

@@ -56,9 +56,11 @@ install_packages() { # <requirement files' names>
     .venv/bin/python -m pip install --quiet "${arguments[@]}"
 }
 
-# ROS's own extension modules were built for the system's NumPy: keep that one, and let pip choose the rest.
+# ROS's own extension modules were built for the system's NumPy. A newer one of the same major version fits them as well,
+# and Humble's is too old for today's packages.
 install_beside_ros() { # <extras>
-    "$PYTHON" -c 'import numpy; print(f"numpy=={numpy.__version__}")' >build/ros_constraints.txt
+    "$PYTHON" -c 'import numpy; v = numpy.lib.NumpyVersion(numpy.__version__); print(f"numpy>={v.vstring},<{v.major + 1}")' \
+        >build/ros_constraints.txt
     .venv/bin/python -m pip install --quiet -c build/ros_constraints.txt -e ".[$1]"
 }
 
