@@ -18,6 +18,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from seg_perception.core.fastdds import profile_variables
 from seg_perception.core.presets import camera_names, preset, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
@@ -57,12 +58,10 @@ def large_image_transport() -> list[Action]:
     rmw = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if not rmw.startswith("rmw_fastrtps"):
         return [LogInfo(msg=f"{rmw} runs with its own settings; the shipped ones for large images are for Fast DDS")]
-    names = ["FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"]
-    for name in names:
+    for name in profile_variables():
         if os.environ.get(name):
             return [LogInfo(msg=f"Fast DDS uses your {name}={os.environ[name]}")]
-    # Newer Fast DDS warns about the older name.
-    name = names[1] if os.environ.get("ROS_DISTRO") in ("humble", "jazzy") else names[0]
+    name = profile_variables()[0]
     profile = str(SHARE / "config" / "fastdds_large_images.xml")
     hint = f"the camera driver needs it as well: export {name}={profile}"
     return [SetEnvironmentVariable(name, profile), LogInfo(msg=f"Fast DDS profile for large images is set; {hint}")]

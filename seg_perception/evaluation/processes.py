@@ -20,11 +20,10 @@ from pathlib import Path
 from types import TracebackType
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.fastdds import profile_variables
 from seg_perception.evaluation.share import share_folder
 
 _PR_SET_PDEATHSIG = 1
-_PROFILES, _OLD_PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
-_FAST_DDS_2 = ("humble", "iron", "jazzy")
 _STOP_S = 10.0
 _LAST_LINES = 12
 
@@ -199,9 +198,8 @@ def private_environment() -> dict[str, str]:
         environment["ROS_LOCALHOST_ONLY"] = "1"
     environment["PYTHONUNBUFFERED"] = "1"
     environment["RCUTILS_COLORIZED_OUTPUT"] = "0"
-    if not environment.keys() & {_PROFILES, _OLD_PROFILES}:
-        old = environment.get("ROS_DISTRO") in _FAST_DDS_2
-        environment[_OLD_PROFILES if old else _PROFILES] = str(share_folder() / "config" / "fastdds_large_images.xml")
+    if not environment.keys() & set(profile_variables()):
+        environment[profile_variables()[0]] = str(share_folder() / "config" / "fastdds_large_images.xml")
     return environment
 
 

@@ -11,16 +11,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
+from seg_perception.core.fastdds import profile_variables
 from seg_perception.ros.diagnostics import Finding, Level
 from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.qos import IncompatiblePublisher
 
 _LOG_PERIOD_S = 5.0
-_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-_LARGE_IMAGES = (
-    "; large images get lost in the default configuration of DDS: start publisher and subscriber with "
-    f"{_PROFILES[0]}=<share>/config/fastdds_large_images.xml, or set the parameter reliability: reliable"
-)
 
 
 class WatchedInput:
@@ -119,5 +115,12 @@ class WatchedInput:
         publishers = self._node.count_publishers(self.topic)
         if not publishers:
             return "no publisher; start the driver or remap the topic"
-        unprepared = self._best_effort and not any(name in os.environ for name in _PROFILES)
-        return f"{publishers} publisher(s), but no message" + (_LARGE_IMAGES if unprepared else "")
+        unprepared = self._best_effort and not any(name in os.environ for name in profile_variables())
+        return f"{publishers} publisher(s), but no message" + (_large_images() if unprepared else "")
+
+
+def _large_images() -> str:
+    return (
+        "; large images get lost in the default configuration of DDS: start publisher and subscriber with "
+        f"{profile_variables()[0]}=<share>/config/fastdds_large_images.xml, or set the parameter reliability: reliable"
+    )

@@ -18,6 +18,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from threshold_bundle import BRIGHT
 
+from seg_perception.core.fastdds import profile_variables
+
 RVIZ = Path(__file__).resolve().parents[2] / "config" / "rviz" / "perception.rviz"
 
 
@@ -150,10 +152,11 @@ def test_unknown_file_ends_the_launch_with_one_line(launch, argument, value, kno
 
 
 def test_fast_dds_profile_of_the_user_stays(launch):
-    environment = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}
+    name = profile_variables()[0]
+    environment = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", name: "/mine.xml"}
     started = launch("perception.launch.py", environment, robot="tank")
     started.returncode()
-    assert "Fast DDS uses your FASTDDS_DEFAULT_PROFILES_FILE=/mine.xml" in started.log
+    assert f"Fast DDS uses your {name}=/mine.xml" in started.log
 
 
 def test_shipped_fast_dds_profile_is_named_where_the_user_has_none(launch):

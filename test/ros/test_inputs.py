@@ -12,12 +12,13 @@ from seg_perception.ros.inputs import WatchedInput
 
 RELIABLE = qos.sensor_input(1, "reliable")
 SENSOR = qos.sensor_input(1, "best_effort")
+OLD, NEW = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 @pytest.fixture
 def watch(spun, monkeypatch):
-    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
-    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    for name in (OLD, NEW):
+        monkeypatch.delenv(name, raising=False)
     got = []
 
     def watch(profile=RELIABLE):
@@ -48,12 +49,15 @@ def test_a_topic_without_publisher(watch):
     assert finding.reason.startswith("nothing on /robot/topic for ") and "no publisher" in finding.reason
 
 
-def test_a_silent_publisher_of_what_may_be_large_images(spun, watch, monkeypatch):
+@pytest.mark.parametrize("distro, name, other", [("humble", OLD, NEW), ("jazzy", OLD, NEW), ("kilted", NEW, "MINE")])
+def test_a_silent_publisher_of_what_may_be_large_images(spun, watch, monkeypatch, distro, name, other):
+    monkeypatch.setenv("ROS_DISTRO", distro)
+    monkeypatch.setenv(other, "profiles.xml")  # Fast DDS does not look there
     watched = watch(SENSOR)
     spun.node.create_publisher(String, "topic", SENSOR)
     spun.spin_until(lambda: "1 publisher(s), but no message" in watched.finding(0.0).reason)
-    assert "fastdds_large_images.xml" in watched.finding(0.0).reason
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "profiles.xml")
+    assert f" {name}=<share>/config/fastdds_large_images.xml" in watched.finding(0.0).reason
+    monkeypatch.setenv(name, "profiles.xml")
     assert "fastdds_large_images.xml" not in watched.finding(0.0).reason
 
 
