@@ -93,7 +93,9 @@ def replay(context: LaunchContext) -> list[Action]:
         PythonLaunchDescriptionSource(str(PERCEPTION)),
         launch_arguments={"autostart": "false", "use_sim_time": "true", "image_transport": transport}.items(),
     )
-    record = ["record", "--use-sim-time", "--output", str(out), "--regex", f"^({results}|/diagnostics)$"]
+    # What Humble would write, db3, knows no definitions of message types.
+    record = ["record", "--use-sim-time", "--storage", "mcap", "--output", str(out)]
+    record += ["--regex", f"^({results}|/diagnostics)$"]
     # It may have much left to write.
     recorder = ExecuteProcess(name="recorder", cmd=["ros2", "bag", *record], output="screen", sigterm_timeout="60")
     # Paused, it already publishes the time, for which nodes and recorder wait.

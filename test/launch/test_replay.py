@@ -76,7 +76,7 @@ def bag(tmp_path):
 
 def recorded(folder, topic):
     """(stamp of the message, message) of all on a topic."""
-    with AnyReader([folder], default_typestore=TYPES) as reader:
+    with AnyReader([folder]) as reader:
         connections = [connection for connection in reader.connections if connection.topic == topic]
         messages = [reader.deserialize(data, c.msgtype) for c, _, data in reader.messages(connections=connections)]
     return [(m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, m) for m in messages]
@@ -95,7 +95,7 @@ def test_results_of_a_bag_are_recorded_with_its_stamps(launch, bundle, bag, tmp_
     grids = [grid for _, grid in recorded(out, "/occupancy_grid")]
     assert any(np.any((grid.data >= 0) & (grid.data < 25)) for grid in grids), "free ground"
     assert all(grid.header.frame_id == "odom" for grid in grids)
-    with AnyReader([out], default_typestore=TYPES) as reader:
+    with AnyReader([out]) as reader:
         assert START_NS <= reader.start_time < START_NS + 10**10
         assert "/front/image" not in reader.topics
 
@@ -128,7 +128,7 @@ def test_every_camera_of_a_robot_has_its_results_and_all_fill_one_grid(launch, b
     free = (cells >= 0) & (cells < 25)
     assert free[:, column + 15 :].any() and free[:, : column - 15].any(), "free ground before and behind the robot"
     nodes = {"/front/segmenter/status", "/rear/segmenter/status", "/left/segmenter/status", "/grid_mapper/status"}
-    with AnyReader([out], default_typestore=TYPES) as reader:
+    with AnyReader([out]) as reader:
         assert nodes | {"/front/segmentation/classes", "/rear/segmentation/confidence"} <= set(reader.topics)
 
 
