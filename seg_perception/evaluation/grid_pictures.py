@@ -185,8 +185,9 @@ def _legend(figure: Figure, colors: Mapping[str, Color]) -> None:
     for name, color in colors.items():
         red, green, blue = (channel / 255 for channel in color)
         handles.append(Patch(facecolor=(red, green, blue), edgecolor="grey", label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncol=len(handles), frameon=False)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}  # "outside lower center" needs Matplotlib 3.7
+    figure.legend(handles=handles, ncol=len(handles), frameon=False, **below)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, pil_kwargs=_JPEG)
+    figure.savefig(path, bbox_inches="tight", pil_kwargs=_JPEG)
