@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from seg_perception.core.errors import DataError
+
+_GRID_MAPPER = ("grid_mapper", "*", "**")
+"""Last parts of the names whose parameters are the grid_mapper's."""
 
 
 def preset(argument: str, value: str, presets: Mapping[str, Path]) -> Path:
@@ -36,9 +40,21 @@ def camera_names(files: Sequence[Path]) -> list[str]:
     names = [""]
     for file in files:
         try:
-            sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-            for section in sections.values():
-                names = section["ros__parameters"].get("cameras", names)
-        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            for node, parameters in _sections(yaml.safe_load(file.read_text(encoding="utf-8")) or {}):
+                if node.rpartition("/")[2] in _GRID_MAPPER:
+                    names = parameters.get("cameras", names)
+        except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
             raise DataError(f"{file}: not a file of ROS parameters ({error!r})") from error
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{file}: cameras is {names!r}; must be a list of names")
     return names
+
+
+def _sections(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name of a node, perhaps with wildcards, its parameters); namespaces may be mappings around those of nodes."""
+    for key, value in document.items():
+        if key == "ros__parameters":
+            yield node, value
+        else:
+            yield from _sections(value, f"{node}/{key}")

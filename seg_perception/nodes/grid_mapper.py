@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from seg_perception.core.ego_mask import EgoMask
 from seg_perception.nodes.grid_camera import CameraSetup
@@ -17,7 +18,7 @@ from seg_perception.nodes.grid_outputs import GridOutputs
 from seg_perception.nodes.grid_session import GridSession
 from seg_perception.nodes.lifecycle import PipelineNode, run
 from seg_perception.ros.diagnostics import Finding
-from seg_perception.ros.parameters import ParameterSet
+from seg_perception.ros.parameters import ParameterError, ParameterSet, dotted
 
 
 class GridMapperNode(PipelineNode[GridMapperParameters]):
@@ -40,6 +41,8 @@ class GridMapperNode(PipelineNode[GridMapperParameters]):
 
     def accept(self, values: GridMapperParameters) -> None:
         values.mapper_config()
+        if "" not in self._names:
+            self._require_unchanged(values)
         if self._session:
             self._session.accept(values)
             if "" in self._names:
@@ -69,6 +72,14 @@ class GridMapperNode(PipelineNode[GridMapperParameters]):
         assert self._session
         yield from super().findings()
         yield from self._session.findings()
+
+    def _require_unchanged(self, values: CameraParameters) -> None:
+        """Cameras with names have parameters of their own; raises ParameterError for a change that none would see."""
+        for field in fields(CameraParameters):
+            if getattr(values, field.name) != getattr(self.values, field.name):
+                name = dotted(field.name)
+                own = ", ".join(f"{camera}.{name}" for camera in self._names)
+                raise ParameterError(f"parameter {name}: each camera has its own; set {own}")
 
     def _declare_camera(self, name: str) -> ParameterSet[CameraParameters]:
         return ParameterSet(

@@ -84,7 +84,7 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         image_profile = qos.sensor_input(values.depth, values.reliability)
         info_profile = qos.sensor_input(_CAMERA_INFO_DEPTH, values.reliability)
         if values.image_transport == "compressed":
-            kind, topic = CompressedImage, f"{self.resolve_topic_name('image')}/compressed"
+            kind, topic = CompressedImage, self._compressed_topic()
         else:
             kind, topic = Image, "image"
         group = HeldBack(self)
@@ -114,6 +114,12 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         # Without images there is nothing that could use a camera_info.
         info = None if image else self._running.camera_infos.finding(self.values.timeout, Level.WARN)
         yield from filter(None, (image, info))
+
+    def _compressed_topic(self) -> str:
+        """What `image/compressed` is remapped to; where it is not, it lies below `image`, as image_transport has it."""
+        topic = self.resolve_topic_name("image/compressed")
+        remapped = topic != self.resolve_topic_name("image/compressed", only_expand=True)
+        return topic if remapped else f"{self.resolve_topic_name('image')}/compressed"
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
         running = self._running

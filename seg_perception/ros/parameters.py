@@ -80,7 +80,7 @@ class ParameterSet(Generic[T]):
         self._prefix = prefix
         defaults = defaults or kind()
         self._rules: dict[str, _Rule] = {
-            prefix + _dotted(f.name): dataclasses.replace(f.metadata[_RULE], default=getattr(defaults, f.name))
+            prefix + dotted(f.name): dataclasses.replace(f.metadata[_RULE], default=getattr(defaults, f.name))
             for f in dataclasses.fields(kind)  # type: ignore[arg-type]
         }
         self._locked = locked
@@ -189,7 +189,8 @@ class _Rule:
         return descriptor
 
 
-def _dotted(field: str) -> str:
+def dotted(field: str) -> str:
+    """The parameter's name of a field of a dataclass."""
     return field.replace("__", ".")
 
 

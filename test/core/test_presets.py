@@ -55,6 +55,25 @@ def test_later_files_name_other_cameras_or_leave_them_as_they_are(tmp_path):
     assert camera_names([surround, other, silent]) == ["front", "rear"]
 
 
+def test_cameras_are_those_of_the_grid_mapper_in_any_form_that_ros_reads(tmp_path):
+    nested, single = tmp_path / "nested.yaml", tmp_path / "single.yaml"
+    nested.write_text(
+        "local_costmap:\n  local_costmap:\n    ros__parameters:\n      cameras: [other]\n"
+        "robot:\n  grid_mapper:\n    ros__parameters:\n      cameras: [front, rear]\n"
+        "/**/tracker:\n  ros__parameters:\n    cameras: [third]\n"
+    )
+    assert camera_names([nested]) == ["front", "rear"]
+    single.write_text("/**:\n  ros__parameters:\n    cameras: front\n")
+    assert camera_names([nested, single]) == ["front"]
+
+
+def test_cameras_that_are_no_names_are_refused(tmp_path):
+    file = tmp_path / "odd.yaml"
+    file.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: 5\n")
+    with pytest.raises(DataError, match=r"odd\.yaml: cameras is 5; must be a list of names"):
+        camera_names([file])
+
+
 @pytest.mark.parametrize("text", ["- a list", "grid_mapper: {no: parameters}", "grid_mapper: [", "just words"])
 def test_files_of_something_else_are_named(tmp_path, text):
     file = tmp_path / "odd.yaml"

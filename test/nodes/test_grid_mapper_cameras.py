@@ -151,6 +151,13 @@ def test_a_camera_has_its_own_max_age(fresh, client):
     assert "/rear/segmentation/mask: stamp is 3." in status.message
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_age", 0.3), ("mount.z", 2.0)])
+def test_a_change_that_no_camera_would_see_is_refused(robot, client, name, value):
+    answer = client.set_parameter(NODE, name, value)
+    assert not answer.successful
+    assert answer.reason == f"parameter {name}: each camera has its own; set front.{name}, rear.{name}"
+
+
 @pytest.mark.parametrize("names", [["front", "front"], ["front", ""], ["front/left"]])
 def test_names_that_cannot_be_are_refused_in_one_line(names, tmp_path):
     node = NodeProcess(NODE, tmp_path / "log.txt", {"cameras": names}, {"__node": "misnamed"})

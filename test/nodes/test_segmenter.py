@@ -52,18 +52,22 @@ class Rig:
     client: object
     node: object
     name: str
-    compressed: bool = False
+    image: str = "image"
     sent: list = field(default_factory=list)
 
     def __post_init__(self):
         ros = self.client.node
-        kind, topic = (CompressedImage, "image/compressed") if self.compressed else (Image, "image")
-        self.images = ros.create_publisher(kind, f"{self.name}/{topic}", qos.stream_output())
+        kind = CompressedImage if self.compressed else Image
+        self.images = ros.create_publisher(kind, f"{self.name}/{self.image}", qos.stream_output())
         self.infos = ros.create_publisher(CameraInfo, f"{self.name}/camera_info", qos.stream_output())
         self.masks = self.listen(Image, "segmentation/mask", qos.sensor_input(50, "reliable"))
         self.confidences = self.listen(Image, "segmentation/confidence", qos.sensor_input(50, "reliable"))
         self.mask_infos = self.listen(CameraInfo, "segmentation/camera_info", qos.sensor_input(50, "reliable"))
         self.statuses = self.listen(PipelineStatus, "segmenter/status", qos.stream_output())
+
+    @property
+    def compressed(self):
+        return self.image.endswith("compressed")
 
     @property
     def path(self):
@@ -132,13 +136,13 @@ _names = itertools.count()
 
 
 @contextlib.contextmanager
-def running_rig(client, log, bundle, **parameters):
-    """A rig whose node must end well."""
+def running_rig(client, log, bundle, image="image", remappings=None, **parameters):
+    """A rig whose node must end well. image: the topic that its camera publishes."""
     name = f"/rig{next(_names)}"
     parameters = {"model": bundle, "threads": 1, **parameters}
-    node = NodeProcess("segmenter", log, parameters, {"__ns": name})
+    node = NodeProcess("segmenter", log, parameters, {"__ns": name, **(remappings or {})})
     try:
-        yield Rig(client, node, name, compressed=parameters.get("image_transport") == "compressed")
+        yield Rig(client, node, name, image)
     finally:
         node.stop()
 
@@ -382,7 +386,7 @@ def test_nothing_queues_when_images_come_faster_than_masks(client, make_rig, tmp
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_compressed_images(make_rig, suffix):
-    rig = make_rig(image_transport="compressed")
+    rig = make_rig(image_transport="compressed", image="image/compressed")
     rig.connect()
     before = rig.counters()["failed"]
     data = cv2.imencode(suffix, half_bright())[1].tobytes()
@@ -391,6 +395,18 @@ def test_compressed_images(make_rig, suffix):
     header = rig.send(format=suffix, data=array.array("B", data))
     pixels = conversions.image_to_mask(rig.answer(header))
     assert pixels[20, 10] == threshold_bundle.DARK and pixels[20, -10] == threshold_bundle.BRIGHT
+
+
+@pytest.mark.parametrize(
+    ("remappings", "topic"),
+    [
+        ({"image": "front/image_raw"}, "front/image_raw/compressed"),
+        ({"image": "front/image_raw", "image/compressed": "front/image_raw/compressed"}, "front/image_raw/compressed"),
+        ({"image": "front/jpeg_compressed", "image/compressed": "front/jpeg_compressed"}, "front/jpeg_compressed"),
+    ],
+)
+def test_compressed_images_are_on_the_topic_that_they_are_remapped_to(make_rig, remappings, topic):
+    make_rig(image_transport="compressed", image=topic, remappings=remappings).connect()
 
 
 def test_letterboxed_input_has_unknown_borders_and_its_camera(make_rig, tmp_path):
