@@ -10,9 +10,6 @@ import yaml
 
 from seg_perception.core.errors import DataError
 
-_GRID_MAPPER = ("grid_mapper", "*", "**")
-"""Last parts of the names whose parameters are the grid_mapper's."""
-
 
 def preset(argument: str, value: str, presets: Mapping[str, Path]) -> Path:
     """What this package has under a name, else what the user has at a path. Raises DataError naming the argument."""
@@ -40,15 +37,31 @@ def camera_names(files: Sequence[Path]) -> list[str]:
     names = [""]
     for file in files:
         try:
-            for node, parameters in _sections(yaml.safe_load(file.read_text(encoding="utf-8")) or {}):
-                if node.rpartition("/")[2] in _GRID_MAPPER:
-                    names = parameters.get("cameras", names)
+            names = cameras_of(node_parameters(yaml.safe_load(file.read_text(encoding="utf-8")), "grid_mapper"), names)
         except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-            raise DataError(f"{file}: not a file of ROS parameters ({error!r})") from error
-        names = [names] if isinstance(names, str) else names
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{file}: cameras is {names!r}; must be a list of names")
+            raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
     return names
+
+
+def cameras_of(parameters: Mapping[str, Any], default: Sequence[str] = ("",)) -> list[str]:
+    """The grid_mapper's `cameras`, which may be one name, as for the node. Raises TypeError for what is no name."""
+    given = parameters.get("cameras", default)
+    names = [given] if isinstance(given, str) else list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"cameras is {given!r}; must be a list of names")
+    return names
+
+
+def node_parameters(document: Any, node: str) -> dict[str, Any]:
+    """Parameters of a node in what a file of ROS parameters holds, later sections over earlier ones.
+
+    Raises AttributeError or TypeError for a document that is none.
+    """
+    values: dict[str, Any] = {}
+    for name, parameters in _sections(document or {}):
+        if name.rpartition("/")[2] in (node, "*", "**"):
+            values.update(parameters)
+    return values
 
 
 def _sections(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

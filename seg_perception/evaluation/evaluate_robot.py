@@ -13,6 +13,7 @@ from seg_perception.core.ego_mask import EgoMask
 from seg_perception.core.errors import DataError
 from seg_perception.core.mapping import MapperConfig
 from seg_perception.core.pose import Transform
+from seg_perception.core.presets import cameras_of, node_parameters
 from seg_perception.evaluation.share import share_folder
 
 POSE_SOURCES = ("auto", "tf", "odometry")
@@ -44,10 +45,9 @@ class Robot:
         """From a ROS 2 parameter file with a section for grid_mapper. Raises DataError."""
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            values = _section(document, "grid_mapper")
+            values = _dotted(node_parameters(document, "grid_mapper"))
             config = {f.name: float(values[f.name]) for f in fields(MapperConfig) if f.name in values}
-            names = [str(name) for name in values.get("cameras", [""])]
-            cameras = tuple(_camera(name, values) for name in names)
+            cameras = tuple(_camera(name, values) for name in cameras_of(values))
             robot = cls(
                 MapperConfig(**config),
                 cameras,
@@ -79,15 +79,6 @@ def robot_file(robot: str) -> Path:
         names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
         raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
     return path
-
-
-def _section(document: Any, node: str) -> dict[str, Any]:
-    """Parameters of a node, later sections over earlier ones, with dotted names."""
-    values: dict[str, Any] = {}
-    for name, section in (document or {}).items():
-        if name.rsplit("/", 1)[-1] in (node, "**", "*"):
-            values.update(_dotted(section["ros__parameters"]))
-    return values
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -69,8 +69,8 @@ def test_cameras_are_those_of_the_grid_mapper_in_any_form_that_ros_reads(tmp_pat
 
 def test_cameras_that_are_no_names_are_refused(tmp_path):
     file = tmp_path / "odd.yaml"
-    file.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: 5\n")
-    with pytest.raises(DataError, match=r"odd\.yaml: cameras is 5; must be a list of names"):
+    file.write_text("/**/grid_mapper:\n  ros__parameters:\n    cameras: [5]\n")
+    with pytest.raises(DataError, match=r"odd\.yaml: cannot be .* \(cameras is \[5\]; must be a list of names"):
         camera_names([file])
 
 
@@ -78,5 +78,5 @@ def test_cameras_that_are_no_names_are_refused(tmp_path):
 def test_files_of_something_else_are_named(tmp_path, text):
     file = tmp_path / "odd.yaml"
     file.write_text(text)
-    with pytest.raises(DataError, match=r"odd\.yaml: not a file of ROS parameters"):
+    with pytest.raises(DataError, match=r"odd\.yaml: cannot be read as ROS parameters"):
         camera_names([file])

@@ -205,6 +205,16 @@ def test_a_robot_reads_what_the_nodes_would(tmp_path):
     assert robot.camera("left") is None
 
 
+def test_a_robot_may_be_below_a_namespace_beside_other_nodes_and_name_its_one_camera(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        "robot:\n  grid_mapper:\n    ros__parameters: {cameras: front, front.mount.z: 2.0}\n"
+        "  costmap:\n    costmap:\n      ros__parameters: {cameras: [other]}\n"
+    )
+    (front,) = Robot.load(path).cameras
+    assert front.name == "front" and front.base_from_optical[2, 3] == 2.0
+
+
 @pytest.mark.parametrize(
     "text", ["- 1", "grid_mapper: 3", "grid_mapper: {ros__parameters: {pose_source: gps}}", "a: ["]
 )

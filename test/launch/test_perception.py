@@ -130,7 +130,7 @@ def test_a_file_that_holds_no_parameters_ends_the_launch_with_one_line(launch, t
     started = launch("perception.launch.py", params_file=mine)
     assert started.returncode() == 1
     errors = [line for line in started.log.splitlines() if "[ERROR]" in line]
-    assert len(errors) == 1 and f"{mine}: not a file of ROS parameters" in errors[0]
+    assert len(errors) == 1 and f"{mine}: cannot be read as ROS parameters" in errors[0]
 
 
 @pytest.mark.parametrize(
