@@ -15,15 +15,18 @@ from seg_perception.core.ground import Viewpoint
 _GROUND_TOLERANCE = 0.15
 """m off the plane at which depth contradicts ground, and above which something is an obstacle."""
 
+_UPRIGHT = 0.05
+"""m by which an obstacle that depth has placed may be nearer at its foot, by the errors of depth and of the pose."""
+
 
 @dataclass(frozen=True, eq=False)
 class MeasuredView:
     """A segmented view after its depth was taken into account.
 
     mask, confidence: (H, W) uint8; ground that lies off the plane and obstacles one can pass under are unlabelled.
-    placed: (H, W) uint8, 1 where depth has placed an obstacle, so its foot need not be guessed. points: (N, 2) float32,
-    obstacle points in the level frame of the foot point, m. weights: (N,) uint8 confidence of each. standing: (H, W)
-    bool, the pixels that show them.
+    placed: (H, W) uint8, 1 where depth tells what an obstacle is, so its foot need not be guessed. points: (N, 2)
+    float32, obstacle points in the level frame of the foot point, m. weights: (N,) uint8 confidence of each. standing:
+    (H, W) bool, the pixels that show them.
     """
 
     mask: NDArray[np.uint8]
@@ -70,12 +73,29 @@ def measure(
         measured = (depth > 0) & (distance <= max_range)
     kinds = table.kinds[mask]
     obstacle = measured & (kinds == Kind.OBSTACLE)
-    standing = obstacle & (height >= _GROUND_TOLERANCE) & (height <= clearance)
+    raised = obstacle & (height >= _GROUND_TOLERANCE)
+    placed = obstacle & _below_raised(raised, kinds != Kind.OBSTACLE, distance, max_range)
+    standing = raised & (height <= clearance)
     off_plane = measured & (kinds == Kind.GROUND) & (np.abs(height) > _GROUND_TOLERANCE)
-    passable = obstacle & (height > clearance)
+    passable = raised & (height > clearance)
 
     mask, confidence = mask.copy(), confidence.copy()
     mask[off_plane | passable] = UNLABELLED
     confidence[off_plane | passable] = 0
-    placed = obstacle.view(np.uint8)
-    return MeasuredView(mask, confidence, placed, points[standing][:, :2], confidence[standing], standing)
+    return MeasuredView(
+        mask, confidence, placed.view(np.uint8), points[standing][:, :2], confidence[standing], standing
+    )
+
+
+def _below_raised(
+    raised: NDArray[np.bool_], gap: NDArray[np.bool_], distance: NDArray[np.float32], max_range: float
+) -> NDArray[np.bool_]:
+    """(H, W): what is raised, and below it in its column, down to the next gap, what is no nearer.
+
+    So the foot of what depth has placed is found, and the ground that the outline of a hanging thing includes, but not
+    a low thing before a wall, which nothing but its foot can place.
+    """
+    # Each gap makes all that is below it nearer than all that is above it.
+    distance = distance - np.float32(max_range) * np.cumsum(gap, axis=0, dtype=np.float32)
+    nearest = np.minimum.accumulate(np.where(raised, distance, np.float32(np.inf)), axis=0)
+    return np.asarray(nearest <= distance + np.float32(_UPRIGHT))

@@ -287,6 +287,57 @@ def test_depth_knows_what_one_can_pass_under() -> None:
     assert len(occupied_x(with_depth(lift=0.4, clearance=1.0))) > 0
 
 
+@pytest.mark.parametrize("bleeding", [1, 4])
+@pytest.mark.parametrize("clearance", [0.3, 2.0], ids=["passable", "in-the-way"])
+def test_ground_within_the_outline_of_a_hanging_thing_is_no_foot_of_it(bleeding: int, clearance: float) -> None:
+    mask, depth = trace(CAMERA, MOUNT, [BOX], 0.4)
+    above = np.roll(mask, bleeding, axis=0)
+    mask[(above == CAR) & (mask == ROAD)] = CAR
+    mapper = GridMapper(TABLE, replace(EXACT, clearance=clearance))
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth)
+    assert (np.abs(occupied_x(mapper) - 8.1) < 0.31).all()
+    assert bool(len(occupied_x(mapper))) == (clearance > 0.4)
+
+
+def test_a_low_thing_below_a_hanging_one_keeps_its_foot() -> None:
+    mask, depth = trace(CAMERA, MOUNT, [(5.0, -1.0, 5.2, 1.0, 0.3)], 0.7)
+    low, low_depth = trace(CAMERA, MOUNT, [(7.0, -1.0, 7.5, 1.0, 0.12)])
+    nearer = low_depth < depth
+    mask[nearer], depth[nearer] = low[nearer], low_depth[nearer]
+    mapper = GridMapper(TABLE, replace(EXACT, clearance=0.5))
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth)
+    assert all(at(mapper, 7.1, y) >= 65 for y in np.arange(-0.7, 0.8, 0.2))
+    assert occupied_x(mapper).min() > 6.5
+
+
+@pytest.mark.parametrize("pitch", [3.5, 4.5])
+def test_depth_places_what_a_misstated_pitch_would_have_misplaced(pitch: float) -> None:
+    mask, depth = trace(CAMERA, MOUNT, [BOX])
+    believed = pose.base_from_optical([1.5, 0.0, 1.45], 0.0, np.radians(pitch), 0.0)
+    mapper = GridMapper(TABLE, EXACT)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, believed, HERE, 0.0, depth=depth)
+    assert (np.abs(occupied_x(mapper) - 8.1) < 0.31).all()
+
+
+LOW = (8.0, -1.0, 10.0, 1.0)
+CLOSE_BEHIND = (10.0, -6.0, 10.5, 6.0, 3.0)
+
+
+@pytest.mark.parametrize("height", [0.08, 0.12, 0.14])
+@pytest.mark.parametrize("others", [[], [CLOSE_BEHIND]], ids=["alone", "before-a-wall"])
+@pytest.mark.parametrize("roll", [0.0, 0.15])
+def test_depth_loses_no_low_obstacle(height: float, others: list[Box], roll: float) -> None:
+    mount = pose.base_from_optical([1.5, 0.0, 1.45], roll, np.radians(4), 0.0)
+    mask, depth = trace(CAMERA, mount, [(*LOW, height), *others])
+    feet = []
+    for known in (None, depth):
+        mapper = GridMapper(TABLE, EXACT)
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0, depth=known)
+        feet.append([at(mapper, 8.1, y) >= 65 for y in np.arange(-0.7, 0.8, 0.2)])
+    assert all(feet[0])
+    assert feet[1] == feet[0]
+
+
 def test_ground_off_the_plane_is_not_free() -> None:
     mask, depth = trace(CAMERA, MOUNT, [])
     nearer = GridMapper(TABLE, EXACT)
