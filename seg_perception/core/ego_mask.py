@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seg_perception.core.alignment import aligned
+from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED
 from seg_perception.core.errors import ImageError
 
 
 @dataclass(frozen=True, eq=False)
 class EgoMask:
-    """Which pixels show the robot itself. body: (H, W) bool, of any size with the aspect of the camera's image."""
+    """Which pixels show the robot itself. body: (H, W) bool, of any size with the aspect of the camera's image, or of
+    the mask's size."""
 
     body: NDArray[np.bool_]
 
@@ -33,10 +36,11 @@ class EgoMask:
         return cls(pixels > 0)
 
     def hide(
-        self, mask: NDArray[np.uint8], confidence: NDArray[np.uint8]
+        self, mask: NDArray[np.uint8], confidence: NDArray[np.uint8], camera: Camera
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Copies of mask and confidence, (H, W) uint8 each, unlabelled where they show the robot."""
-        height, width = mask.shape
-        resized = cv2.resize(self.body.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        body = resized.astype(bool)
+        """Copies of mask and confidence, (H, W) uint8 each, unlabelled where they show the robot.
+
+        camera: that of the mask. Raises ImageError where the body is not aligned to it.
+        """
+        body = aligned(self.body.view(np.uint8), camera, "ego_mask").view(np.bool_)
         return np.where(body, np.uint8(UNLABELLED), mask), np.where(body, np.uint8(0), confidence)

@@ -22,12 +22,13 @@ STAGES = ("decode", "infer", "grid", "write")
 SCORED_BAND = "0-15"
 
 NO_CAMERA_INFO, BAD_CAMERA_INFO = "no camera_info", "unusable camera_info"
-NO_POSE, NO_TRUTH = "no pose", "no truth of the ground"
+BAD_EGO_MASK, NO_POSE, NO_TRUTH = "unusable ego_mask", "no pose", "no truth of the ground"
 NO_LABEL, BAD_LABEL = "no label", "unusable label"
 UNDECODABLE, ZERO_STAMP, STALE = "undecodable image", "zero stamp", "stale stamp"
 REASONS = (
     NO_CAMERA_INFO,
     BAD_CAMERA_INFO,
+    BAD_EGO_MASK,
     NO_POSE,
     NO_TRUTH,
     NO_LABEL,

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import CameraError, SegPerceptionError, TransformError
+from seg_perception.core.errors import CameraError, ImageError, SegPerceptionError, TransformError
 from seg_perception.core.mapping import GridMapper
 from seg_perception.core.pairing import CameraInfos
 from seg_perception.core.pose import Transform
@@ -21,7 +21,14 @@ from seg_perception.core.poses import JUMP_NS, AutoPoses, CameraPose, OdometryPo
 from seg_perception.core.transform_tree import RecordedTfPoses, TransformTree
 from seg_perception.core.waiting import NotYetError
 from seg_perception.engines.resize import Resize
-from seg_perception.evaluation.evaluate_frame import BAD_CAMERA_INFO, NO_CAMERA_INFO, NO_POSE, ZERO_STAMP, Frame
+from seg_perception.evaluation.evaluate_frame import (
+    BAD_CAMERA_INFO,
+    BAD_EGO_MASK,
+    NO_CAMERA_INFO,
+    NO_POSE,
+    ZERO_STAMP,
+    Frame,
+)
 from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.evaluate_source import CAMERA_INFO, ODOMETRY, TF, TF_STATIC, Event
 from seg_perception.evaluation.evaluate_truth import Truth
@@ -198,10 +205,10 @@ class GridReplay:
         assert frame.segmentation and frame.view and frame.pose
         mask, confidence = frame.segmentation.mask, frame.segmentation.confidence
         camera = self._robot.camera(frame.camera)
-        if camera and camera.ego_mask:
-            mask, confidence = camera.ego_mask.hide(mask, confidence)
         stamp_s = frame.stamp_ns / 1e9
         try:
+            if camera and camera.ego_mask:
+                mask, confidence = camera.ego_mask.hide(mask, confidence, frame.view)
             self._mapper.update(
                 mask,
                 confidence,
@@ -211,6 +218,9 @@ class GridReplay:
                 stamp_s,
                 frame.camera,
             )
+        except ImageError as error:
+            frame.problems[BAD_EGO_MASK] = str(error)
+            return
         except SegPerceptionError as error:
             frame.problems[NO_POSE] = str(error)
             return

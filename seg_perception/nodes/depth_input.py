@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
+from seg_perception.core.alignment import aligned
+from seg_perception.core.camera import Camera
 from seg_perception.core.errors import ImageError
 from seg_perception.core.pairing import StampedMessages
 from seg_perception.core.waiting import NotYetError
@@ -38,8 +39,8 @@ class DepthInput:
         """What is wrong; never more than a warning, as masks are of use without depth."""
         return self._input.finding(timeout_s, Level.WARN)
 
-    def at(self, stamp_ns: int, width: int, height: int) -> NDArray[np.float32]:
-        """The depth at a stamp, (height, width) float32, m along the optical axis.
+    def at(self, stamp_ns: int, camera: Camera) -> NDArray[np.float32]:
+        """The depth at a stamp, (H, W) float32 of the mask's camera, m along the optical axis.
 
         Raises NotYetError while it is not there, ImageError where it cannot be used.
         """
@@ -47,7 +48,7 @@ class DepthInput:
         if msg is None:
             raise NotYetError(f"no image on {self._input.topic} with the stamp of the mask")
         try:
-            depth = fitted(image_to_depth(msg), width, height)
+            depth = aligned(image_to_depth(msg), camera, "depth")
         except ImageError as error:
             self._input.reject(str(error))
             raise
@@ -57,16 +58,3 @@ class DepthInput:
     def _on_image(self, msg: Image) -> None:
         self._images.add(stamp_to_ns(msg.header.stamp), msg)
         self._on_news()
-
-
-def fitted(depth: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """Depth at another size, by nearest pixels. Raises ImageError where the aspect differs by more than a pixel."""
-    depth_height, depth_width = depth.shape
-    if (depth_width, depth_height) == (width, height):
-        return depth
-    if abs(depth_height * width / depth_width - height) > 1.0:
-        raise ImageError(
-            f"depth is {depth_width}x{depth_height}, the mask {width}x{height}, which is another aspect; "
-            "publish depth aligned to the camera's image"
-        )
-    return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.float32)

@@ -193,24 +193,23 @@ class GridCamera:
     def _view(self, arrival: _Arrival) -> View:
         pair = arrival.pair
         mask, confidence = self._inputs.pixels(pair)
-        if self._setup.ego_mask:
-            mask, confidence = self._setup.ego_mask.hide(mask, confidence)
         camera = self._inputs.camera(pair)
+        if self._setup.ego_mask:
+            mask, confidence = self._setup.ego_mask.hide(mask, confidence, camera)
         if self._table is None:
             raise NotYetError(f"no class table on {self._classes.topic}")
         mount = self._setup.parameters.base_from_optical()
         pose = self._poses.camera_pose(pair.stamp_ns, pair.optical_frame, mount)
-        depth = self._depth_of(arrival)
+        depth = self._depth_of(arrival, camera)
         frame = pair.optical_frame
         return View(self._setup.name, self._table, mask, confidence, depth, camera, pose, pair.stamp_ns, frame)
 
-    def _depth_of(self, arrival: _Arrival) -> NDArray[np.float32] | None:
+    def _depth_of(self, arrival: _Arrival, camera: Camera) -> NDArray[np.float32] | None:
         """None where the mask is to be used without. Raises NotYetError while its depth may still come."""
         if self._depth is None:
             return None
-        pair = arrival.pair
         try:
-            return self._depth.at(pair.stamp_ns, pair.mask.width, pair.mask.height)
+            return self._depth.at(arrival.pair.stamp_ns, camera)
         except NotYetError:
             if self._now_ns() < arrival.depth_until_ns:
                 raise

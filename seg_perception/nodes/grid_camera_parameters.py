@@ -19,7 +19,10 @@ class CameraParameters:
         False, "Subscribe to depth, aligned to the camera's image: 32FC1 in m or 16UC1 in mm.", live=False
     )
     ego_mask: str = parameter(
-        "", "PNG whose non-zero pixels show the robot itself; they prove nothing. Empty: none.", live=False
+        "",
+        "PNG, aligned to the camera's image, whose non-zero pixels show the robot itself; they prove nothing. "
+        "Empty: none.",
+        live=False,
     )
     mount__x: float = parameter(0.0, "Camera in base_frame, forward, m; mount.* is not used with TF.")
     mount__y: float = parameter(0.0, "Camera in base_frame, to the left, m.")

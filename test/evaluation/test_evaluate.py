@@ -162,6 +162,23 @@ def test_without_calibration_or_odometry_there_are_masks_alone(common, tmp_path,
     assert metrics["grid"] is None and metrics["grid_truth"] is None
 
 
+@pytest.mark.parametrize(
+    ("size", "grids", "skipped"),
+    [((256, 192), 5, {}), ((256, 144), 0, {"unusable ego_mask": 5})],
+    ids=["aligned", "another-aspect"],
+)
+def test_an_ego_mask_hides_what_it_shows_or_is_refused(common, tmp_path, size, grids, skipped):
+    ego = tmp_path / "ego.png"
+    cv2.imwrite(str(ego), np.full(size[::-1], 255, np.uint8))
+    robot = write_robot(tmp_path / "robot.yaml", ego_mask=str(ego))
+    bag = write_drive(tmp_path / "bag", 5)
+    metrics = run(replace(common, bag=str(bag), robot=str(robot), out=str(tmp_path / "out")))
+    assert metrics["frames"]["grids"] == grids and metrics["frames"]["skipped"] == skipped
+    found = [np.frombuffer(data, np.int8) for topic, _, data in stored(tmp_path / "out") if topic == "/occupancy_grid"]
+    assert len(found) == grids and all((grid == -1).all() for grid in found)
+    assert grids or "ego_mask is 256x144" in lines(tmp_path / "out")[0]["detail"]
+
+
 def test_poses_and_mount_from_tf_need_no_odometry(common, tmp_path):
     bag = write_drive(tmp_path / "bag", without=("/odom",))
     robot = write_robot(tmp_path / "robot.yaml", pose_source="auto", mount={"z": 9.0})

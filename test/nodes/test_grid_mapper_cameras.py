@@ -12,11 +12,24 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from driving_robot import MOUNT, NODE, PARAMETERS, STEP_S, Robot, Segmenter, assert_shows_the_wall, at
+from driving_robot import (
+    CAMERA,
+    MOUNT,
+    NODE,
+    PARAMETERS,
+    STEP_S,
+    Robot,
+    Segmenter,
+    assert_shows_the_wall,
+    at,
+    seen_from,
+)
 from node_processes import NodeProcess, wait_for
 from sensor_msgs.msg import PointCloud2
 
 from seg_perception.core import pose
+from seg_perception.core.classes import UNLABELLED
+from seg_perception.engines.resize import Resize
 from seg_perception.msg import PipelineStatus
 from seg_perception.ros.conversions import stamp_to_ns
 from seg_perception.ros.qos import stream_output
@@ -31,6 +44,7 @@ class TwoCameras(Robot):
     def __init__(self, client):
         super().__init__(client, "front")
         self.rear = Segmenter(client, "rear", REAR)
+        self.rear_resize = Resize(CAMERA.width, CAMERA.height)
 
     def hears_masks(self):
         return super().hears_masks() and self.rear.hears_masks()
@@ -40,7 +54,9 @@ class TwoCameras(Robot):
 
     def send_mask(self, stamp_ns, t, **spoiled):
         super().send_mask(stamp_ns, t, **spoiled)
-        self.rear.send_mask(stamp_ns - LAG_NS, t - LAG_NS / 1e9)
+        rear_t = t - LAG_NS / 1e9
+        mask = self.rear_resize.labels(seen_from(rear_t, 0.0, REAR)[0], UNLABELLED)
+        self.rear.send_mask(stamp_ns - LAG_NS, rear_t, mask=mask, camera=self.rear_resize.camera(CAMERA))
 
     def drive_on_front_alone(self, frames):
         start_ns = self.now_ns()
@@ -84,7 +100,8 @@ def fresh(robot, client):
     assert client.transition(NODE, "activate")
     wait_for(robot.connected, "connections")
     robot.wait_for_status(lambda s: s.received == 0, "a fresh status")
-    return robot
+    yield robot
+    robot.rear_resize = Resize(CAMERA.width, CAMERA.height)
 
 
 def behind(grid, y):
@@ -109,6 +126,23 @@ def test_each_camera_adds_what_it_sees_in_whatever_order_their_stamps_come(fresh
     assert [stamp_to_ns(g.header.stamp) for g in fresh.grids] == sorted(
         stamp_to_ns(g.header.stamp) for g in fresh.grids
     )
+
+
+def test_an_ego_mask_of_the_image_fits_a_stretched_mask(fresh):
+    fresh.rear_resize = Resize(240, 180, "stretch")
+    stamps = fresh.drive(12)
+    fresh.wait_for_status(lambda s: s.processed == 24, "all masks processed")
+    grid = fresh.wait_for_grid(stamps[-1])
+    assert (behind(grid, -2.5) >= 0).all() and (behind(grid, 2.5) == -1).all()
+
+
+@pytest.mark.parametrize("rule", ["letterbox", "crop"])
+def test_masks_that_an_ego_mask_does_not_fit_are_refused_with_what_to_do(fresh, rule):
+    fresh.rear_resize = Resize(240, 180, rule)
+    fresh.drive(6)
+    status = fresh.wait_for_status(lambda s: (s.processed, s.failed) == (6, 6), "the masks of the rear camera refused")
+    assert "/rear/segmentation/mask: ego_mask is 160x90" in status.message
+    assert "mask_size to input" in status.message
 
 
 def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named(fresh):

@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
 from driving_robot import (
+    CAMERA,
     MOUNT,
     NODE,
     PARAMETERS,
@@ -29,6 +30,8 @@ from node_processes import NodeProcess, wait_for
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from seg_perception.core.classes import UNLABELLED
+from seg_perception.engines.resize import Resize
 from seg_perception.msg import PipelineStatus
 from seg_perception.ros.conversions import stamp_from_ns
 from seg_perception.ros.qos import stream_output
@@ -61,8 +64,13 @@ class RobotWithDepth(Robot):
             )
         )
 
-    def approach(self, frames=12, size=None, encoding="32FC1", depth_delay_s=0.0, with_depth=True):
-        """Drive towards the hanging wall; depth at another size (width, height), late or not at all."""
+    def approach(self, frames=12, size=None, encoding="32FC1", depth_delay_s=0.0, with_depth=True, rule=None):
+        """Drive towards the hanging wall; depth at another size (width, height), late or not at all.
+
+        rule: how the image, of 16:9, was fitted into a network of 4:3.
+        """
+        resize = Resize(240, 180, rule) if rule else Resize(CAMERA.width, CAMERA.height)
+        camera = resize.camera(CAMERA)
         start_ns, stamps = self.now_ns(), []
         for i in range(frames):
             t = i * STEP_S
@@ -70,7 +78,7 @@ class RobotWithDepth(Robot):
             mask, depth = seen_from(t, LIFT)
             for offset_s in (-0.04, 0.04):
                 self.send_odometry(stamps[-1] + round(offset_s * 1e9), t + offset_s)
-            self.send_mask(stamps[-1], t, mask=mask)
+            self.send_mask(stamps[-1], t, mask=resize.labels(mask, UNLABELLED), camera=camera)
             time.sleep(depth_delay_s)
             if with_depth:
                 depth = depth if size is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -126,6 +134,13 @@ def test_a_hanging_wall_stands_where_depth_has_measured_it(fresh, encoding, size
     assert without_depth(fresh) == 0
 
 
+@pytest.mark.parametrize("size", [(640, 360), (320, 180)], ids=["larger", "image"])
+def test_depth_of_the_image_fits_a_stretched_mask(fresh, size):
+    assert share_occupied(fresh.approach(size=size, rule="stretch")) > 0.8
+    fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
+    assert without_depth(fresh) == 0
+
+
 def test_what_hangs_above_the_clearance_is_no_obstacle(fresh, client):
     assert client.set_parameter(NODE, "clearance", 0.5).successful
     try:
@@ -148,8 +163,14 @@ def test_masks_without_depth_are_used_counted_and_warned_of(fresh, client):
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
-    [({"encoding": "mono8"}, "32FC1, 16UC1"), ({"size": (320, 240)}, "320x240")],
-    ids=["encoding", "aspect"],
+    [
+        ({"encoding": "mono8"}, "32FC1, 16UC1"),
+        ({"size": (320, 240)}, "320x240"),
+        ({"size": (320, 240), "rule": "stretch"}, "320x240"),
+        ({"rule": "letterbox"}, "mask_size to input"),
+        ({"rule": "crop"}, "mask_size to input"),
+    ],
+    ids=["encoding", "aspect", "stretched", "letterboxed", "cropped"],
 )
 def test_depth_that_cannot_be_used_is_left_out_with_its_reason(fresh, spoil, reason):
     since = len(fresh.statuses)
