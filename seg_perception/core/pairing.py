@@ -59,6 +59,10 @@ class StampedMessages(Generic[First]):
         """The message with exactly this stamp."""
         return self._messages.get(stamp_ns)
 
+    def forget_before(self, stamp_ns: int) -> None:
+        """Drop the messages with older stamps."""
+        self._messages = {stamp: message for stamp, message in self._messages.items() if stamp >= stamp_ns}
+
 
 class CameraInfos:
     """The camera of each image, from the CameraInfo of the same stamp, else from the newest one of the image's size.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -16,8 +15,9 @@ class NotYetError(SegPerceptionError):
 
 
 class WaitingRoom(Generic[T]):
-    """The latest few inputs, in order of arrival, each with the time at which waiting for it ends.
+    """Inputs in order of arrival, each with the time at which waiting for it ends.
 
+    depth: for how many there is room, at least 2.
     use: handles an input; raises NotYetError to let it wait, another SegPerceptionError to give it up.
     fail: gets an input that was given up, and why.
     """
@@ -26,15 +26,24 @@ class WaitingRoom(Generic[T]):
         self._depth = depth
         self._use = use
         self._fail = fail
-        self._waiting: deque[tuple[T, int]] = deque()
+        self._waiting: list[tuple[T, int]] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def enter(self, item: T, deadline_ns: int) -> T | None:
-        """Add an input; returns the oldest one if it had to give way."""
-        self._waiting.append((item, deadline_ns))
-        return self._waiting.popleft()[0] if len(self._waiting) > self._depth else None
+        """Add an input; returns one that had to give way, if there is no room for all.
+
+        That is never the oldest, or none would ever reach its deadline, but one whose neighbours are close in time.
+        """
+        # Nobody waits longer than who came later: the clock may have been set back.
+        earlier = [(waiting, min(until_ns, deadline_ns)) for waiting, until_ns in self._waiting]
+        self._waiting = [*earlier, (item, deadline_ns)]
+        if len(self._waiting) <= self._depth:
+            return None
+        times = [until_ns for _, until_ns in self._waiting]
+        closest = min(range(1, self._depth), key=lambda i: times[i + 1] - times[i - 1])
+        return self._waiting.pop(closest)[0]
 
     def serve(self, now_ns: int) -> None:
         """Handle the inputs in their order, as far as they need not wait."""
@@ -48,7 +57,7 @@ class WaitingRoom(Generic[T]):
                 self._fail(item, error)
             except SegPerceptionError as error:
                 self._fail(item, error)
-            self._waiting.popleft()
+            self._waiting.pop(0)
 
     def clear(self) -> int:
         """Send everybody away; returns how many waited."""

@@ -20,15 +20,18 @@ from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import sensor_input
 
 _DEPTH = 5
-_KEPT = 15  # depth is there at once, its mask only after the network: half a second at 30 Hz
+_AHEAD = 15  # depth is there at once, its mask only after the network: half a second at 30 Hz
 
 
 class DepthInput:
-    """Subscribes to a topic of depth images (REP-118). on_news: called when one has arrived."""
+    """Subscribes to a topic of depth images (REP-118).
 
-    def __init__(self, node: Node, topic: str, reliability: str, on_news: Callable[[], None]) -> None:
+    waiting: how many masks may wait at a time. on_news: called when an image has arrived.
+    """
+
+    def __init__(self, node: Node, topic: str, reliability: str, waiting: int, on_news: Callable[[], None]) -> None:
         self._on_news = on_news
-        self._images: StampedMessages[Image] = StampedMessages(_KEPT)
+        self._images: StampedMessages[Image] = StampedMessages(_AHEAD + waiting)
         self._input = WatchedInput(node, Image, topic, self._on_image, sensor_input(_DEPTH, reliability))
 
     def close(self) -> None:
@@ -40,13 +43,14 @@ class DepthInput:
         return self._input.finding(timeout_s, Level.WARN)
 
     def at(self, stamp_ns: int, camera: Camera) -> NDArray[np.float32]:
-        """The depth at a stamp, (H, W) float32 of the mask's camera, m along the optical axis.
+        """The depth at a stamp, (H, W) float32 of the mask's camera, m along the optical axis; older ones are gone.
 
         Raises NotYetError while it is not there, ImageError where it cannot be used.
         """
         msg = self._images.at(stamp_ns)
         if msg is None:
             raise NotYetError(f"no image on {self._input.topic} with the stamp of the mask")
+        self._images.forget_before(stamp_ns)  # masks come in order
         try:
             depth = aligned(image_to_depth(msg), camera, "depth")
         except ImageError as error:

@@ -29,7 +29,7 @@ from seg_perception.ros.diagnostics import TOTAL, Finding, Level, PipelineMonito
 from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import latched
 
-_WAITING_MASKS = 4
+_WAITING_MASKS = 32  # a second at 30 Hz; of masks that wait longer, some give way
 _WAITING_PERIOD_S = 0.02
 
 
@@ -95,11 +95,13 @@ class GridCamera:
         self._table: ClassTable | None = None
         self._stamps = StampGuard()
         self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
-        self._inputs = MaskInputs(node, setup.name, values.reliability, monitor, self._on_pair, self.serve)
+        self._inputs = MaskInputs(
+            node, setup.name, values.reliability, _WAITING_MASKS, monitor, self._on_pair, self.serve
+        )
         classes, depth = (camera_topic(setup.name, topic) for topic in ("segmentation/classes", "depth"))
         self._classes = WatchedInput(node, SegmentationClasses, classes, self._on_classes, latched())
         use_depth = setup.parameters.use_depth
-        self._depth = DepthInput(node, depth, values.reliability, self.serve) if use_depth else None
+        self._depth = DepthInput(node, depth, values.reliability, _WAITING_MASKS, self.serve) if use_depth else None
         self._timer = node.create_timer(_WAITING_PERIOD_S, self.serve)
 
     def close(self) -> None:

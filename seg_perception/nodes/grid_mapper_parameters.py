@@ -109,7 +109,9 @@ class GridMapperParameters(PipelineParameters, CameraParameters):
         choices=("auto", "tf", "odometry"),
         live=False,
     )
-    pose_wait: float = parameter(0.3, "How long a mask waits for its pose, s.", minimum=0.0, maximum=5.0)
+    pose_wait: float = parameter(
+        0.3, "How long a mask waits for its pose, s; then it has failed.", minimum=0.0, maximum=5.0
+    )
     max_odometry_gap: float = parameter(
         0.5, "Poses are not interpolated over a longer gap in the odometry, s.", minimum=0.01, live=False
     )

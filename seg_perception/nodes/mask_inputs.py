@@ -42,8 +42,8 @@ class MaskPair:
 class MaskInputs:
     """Subscribes to `segmentation/mask`, `segmentation/confidence` and `segmentation/camera_info` of a camera.
 
-    on_pair: called with every mask that has its confidence. on_news: called when a camera_info has arrived that a
-    waiting mask may have been waiting for.
+    waiting: how many masks may wait at a time. on_pair: called with every mask that has its confidence. on_news: called
+    when a camera_info has arrived that a waiting mask may have been waiting for.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class MaskInputs:
         node: Node,
         name: str,
         reliability: str,
+        waiting: int,
         monitor: PipelineMonitor,
         on_pair: Callable[[MaskPair], None],
         on_news: Callable[[], None],
@@ -60,7 +61,7 @@ class MaskInputs:
         self._on_pair = on_pair
         self._on_news = on_news
         self._pairs: StampPairs[Image, Image] = StampPairs(_DEPTH)
-        self._infos = CameraInfos(_DEPTH)
+        self._infos = CameraInfos(_DEPTH + waiting)
         prefix = camera_topic(name, "segmentation")
         self.masks = WatchedInput(node, Image, f"{prefix}/mask", self._on_mask, profile)
         self._confidences = WatchedInput(node, Image, f"{prefix}/confidence", self._on_confidence, profile)

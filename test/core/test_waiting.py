@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
@@ -57,10 +58,41 @@ def test_what_cannot_be_used_does_not_wait():
     assert office.failed == [("broken", "truncated")] and len(office.room) == 0
 
 
-def test_the_oldest_gives_way():
-    office = Office(depth=2)
-    assert [office.room.enter(item, deadline_ns=100) for item in "abc"] == [None, None, "a"]
-    assert office.room.clear() == 2
+def test_nobody_gives_way_while_there_is_room():
+    office = Office(depth=3)
+    assert [office.room.enter(item, deadline_ns=100) for item in "abc"] == [None, None, None]
+    assert office.room.clear() == 3
+
+
+@pytest.mark.parametrize("wait", [2, 5, 40])
+def test_waiting_ends_with_the_reason_however_fast_inputs_come(wait):
+    office = Office(depth=4)
+    for now in range(100):
+        office.room.enter(now, deadline_ns=now + wait)
+        office.room.serve(now)
+        assert len(office.room) <= 4
+    assert len(office.failed) >= 100 // wait - 1
+    assert {reason for _, reason in office.failed} == {"no pose"}
+
+
+@pytest.mark.parametrize(("late", "gap"), [(3, 1), (10, 2), (30, 8)])
+def test_inputs_that_become_ready_late_are_used_in_their_order_and_evenly(late, gap):
+    office = Office(depth=8)
+    for now in range(300):
+        office.room.enter(now, deadline_ns=now + 50)
+        office.ready.add(now - late)
+        office.room.serve(now)
+    assert office.used == sorted(office.used) and not office.failed
+    assert office.used[-1] >= 300 - late - gap
+    assert max(np.diff(office.used)) <= gap
+
+
+def test_a_clock_that_was_set_back_does_not_prolong_the_waiting():
+    office = Office(depth=4)
+    office.room.enter("before", deadline_ns=1_000_100)
+    office.room.enter("after", deadline_ns=200)
+    office.room.serve(now_ns=200)
+    assert [item for item, _ in office.failed] == ["before", "after"]
 
 
 def test_pairs_form_in_either_order_and_the_oldest_unpaired_goes():

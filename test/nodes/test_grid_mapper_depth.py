@@ -161,6 +161,40 @@ def test_masks_without_depth_are_used_counted_and_warned_of(fresh, client):
     assert share_occupied(fresh.approach()) > 0.8, "depth that comes back is not used"
 
 
+@pytest.mark.parametrize("late", ["depth", "odometry"])
+def test_masks_have_their_depth_also_when_that_or_their_pose_comes_many_masks_later(fresh, client, late):
+    frames, start_ns = 20, fresh.now_ns()
+    times = [i * STEP_S / 2 for i in range(frames)]
+    stamps = [start_ns + round(t * 1e9) for t in times]
+    seen = [seen_from(t, LIFT) for t in times]
+
+    def send_depth():
+        for stamp_ns, (_, depth) in zip(stamps, seen, strict=True):
+            fresh.send_depth(stamp_ns, depth)
+            time.sleep(STEP_S / 2)
+
+    def send_odometry():
+        for i in range(-1, frames + 1):
+            fresh.send_odometry(start_ns + round(i * STEP_S / 2 * 1e9), i * STEP_S / 2)
+
+    first, last = (send_odometry, send_depth) if late == "depth" else (send_depth, send_odometry)
+    for name in ("pose_wait", "depth_wait"):
+        assert client.set_parameter(NODE, name, 5.0).successful
+    try:
+        first()
+        for stamp_ns, t, (mask, _) in zip(stamps, times, seen, strict=True):
+            fresh.send_mask(stamp_ns, t, mask=mask)
+            time.sleep(STEP_S / 2)
+        last()
+        assert share_occupied(fresh.wait_for_grid(stamps[-1])) > 0.8
+        status = fresh.wait_for_status(lambda s: s.processed == frames, "all masks processed")
+    finally:
+        for name, usual in (("pose_wait", PARAMETERS["pose_wait"]), ("depth_wait", 2.0)):
+            assert client.set_parameter(NODE, name, usual).successful
+    assert (status.replaced, status.failed) == (0, 0)
+    assert without_depth(fresh) == 0
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
