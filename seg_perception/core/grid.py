@@ -74,10 +74,6 @@ class RollingGrid:
                 self.classes = _shifted(self.classes, rows, columns)
         self._corner = corner
 
-    def decay(self, factor: float) -> None:
-        """Multiply every cell's log-odds by `factor`: evidence fades towards unknown."""
-        self.log_odds *= np.float32(factor)
-
     def window(self, x: Interval, y: Interval) -> tuple[slice, slice]:
         """(rows, columns) of the cells between two x and two y of the world, m, clipped to the grid."""
         spec = self.spec

@@ -139,7 +139,8 @@ class GridMapper:
         """
         ground_z = float(world_from_base[2, 3])
         view = Viewpoint.of(world_from_optical, ground_z)
-        self._advance(stamp_s)
+        self._grid.log_odds = self._faded(stamp_s)
+        self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
         polar = self._polar_map(source, camera, view)
         if polar is None:
@@ -159,30 +160,28 @@ class GridMapper:
 
         A known cell's value is its probability of being occupied in percent, and at least the cost of its ground.
         """
-        self._advance(stamp_s)
-        known = np.flatnonzero(np.abs(self._grid.log_odds) >= self._config.known_log_odds)
-        log_odds, cost = self._grid.log_odds.ravel()[known], self._grid.cost.ravel()[known]
+        faded = self._faded(stamp_s)
+        known = np.flatnonzero(np.abs(faded) >= self._config.known_log_odds)
+        log_odds, cost = faded.ravel()[known], self._grid.cost.ravel()[known]
         values = 100.0 / (1.0 + np.exp(-log_odds))
         np.maximum(values, cost, out=values, where=log_odds < 0)
-        occupancy = np.full(self._grid.log_odds.shape, UNKNOWN, np.int8)
+        occupancy = np.full(faded.shape, UNKNOWN, np.int8)
         occupancy.ravel()[known] = np.rint(values).astype(np.int8)
         return self._grid.spec, occupancy
 
     def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""
-        self._advance(stamp_s)
-        return self._centres(self._grid.log_odds >= log(0.65 / 0.35), ground_z)
+        return self._centres(self._faded(stamp_s) >= log(0.65 / 0.35), ground_z)
 
     def class_cells(self, stamp_s: float, ground_z: float = 0.0) -> ClassCells:
         """The class of the newest ground seen in each known cell, or of the obstacle whose foot is in it.
 
         Cells that were last seen before `keeps_classes` was set are left out.
         """
-        self._advance(stamp_s)
         classes = self._grid.classes
         if classes is None:
             classes = np.full(self._grid.cost.shape, NOTHING, np.uint16)
-        shown = (np.abs(self._grid.log_odds) >= self._config.known_log_odds) & (classes != NOTHING)
+        shown = (np.abs(self._faded(stamp_s)) >= self._config.known_log_odds) & (classes != NOTHING)
         codes = classes[shown]
         return ClassCells(self._centres(shown, ground_z), self._codes.ids(codes), self._codes.colors(codes))
 
@@ -191,12 +190,12 @@ class GridMapper:
         x, y = self._grid.spec.centres()
         return np.stack([x[columns], y[rows], np.full(len(rows), ground_z)], axis=1).astype(np.float32)
 
-    def _advance(self, stamp_s: float) -> None:
+    def _faded(self, stamp_s: float) -> NDArray[np.float32]:
+        """Log-odds of the cells at a time. Only views move the grid's own: a clock that asks may be set back again."""
         elapsed = stamp_s - self._stamp_s
-        if elapsed > 0:
-            if elapsed < inf:
-                self._grid.decay(0.5 ** (elapsed / self._config.half_life))
-            self._stamp_s = stamp_s
+        if not 0 < elapsed < inf:
+            return self._grid.log_odds
+        return self._grid.log_odds * np.float32(0.5 ** (elapsed / self._config.half_life))
 
     def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
         known = self._maps.get(source)

@@ -176,6 +176,17 @@ def test_evidence_fades_to_unknown() -> None:
     assert (mapper.occupancy(20.0)[1] == -1).all()
 
 
+def test_evidence_goes_on_fading_after_it_was_asked_for_at_a_much_later_time() -> None:
+    mapper = GridMapper(TABLE, replace(EXACT, half_life=1.0))
+    see(mapper, [BOX], HERE)
+    assert (mapper.occupancy(60.0)[1] == -1).all() and not len(mapper.obstacle_points(60.0))
+    see(mapper, [BOX], HERE, 0.1)
+    assert at(mapper, 6.0, 0.0, 0.1) >= 0
+    blank = np.full((CAMERA.height, CAMERA.width), NOTHING, np.uint8)
+    mapper.update(blank, np.zeros_like(blank), CAMERA, MOUNT, HERE, 20.0)
+    assert (mapper.occupancy(20.0)[1] == -1).all()
+
+
 def test_an_obstacle_that_left_is_cleared_by_visible_ground() -> None:
     mapper = GridMapper(TABLE, EXACT)
     for step in range(10):
