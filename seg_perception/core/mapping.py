@@ -129,8 +129,8 @@ class GridMapper:
         stamp_s: float,
         source: str = "camera",
         depth: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Add one view.
+    ) -> bool:
+        """Add one view; whether it has any ground within `max_range` in it, without which it proves nothing.
 
         mask, confidence: (H, W) uint8 at the camera's size. The ground is the horizontal plane through base_link's
         origin. `source` names the camera, so that each keeps its own lookup. depth: (H, W) float32 aligned to the mask,
@@ -144,7 +144,7 @@ class GridMapper:
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
         polar = self._polar_map(source, camera, view)
         if polar is None:
-            return
+            return False
         config, measured, placed = self._config, None, None
         if depth is not None:
             measured = measure(mask, confidence, depth, camera, view, self.table, config.clearance, config.max_range)
@@ -154,6 +154,7 @@ class GridMapper:
         kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
         self._seen[source] = stamp_s
         self._fuse(polar, view, evidence, measured, kept)
+        return True
 
     def occupancy(self, stamp_s: float) -> tuple[GridSpec, NDArray[np.int8]]:
         """The grid at a time not before the last update: (height, width) int8, -1 unknown, 0 free .. 100 occupied.

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,14 @@ class View:
     optical_frame: str
 
 
+class Fused(NamedTuple):
+    """Whether a view has ground in it, and the times of time.perf_counter() at which its stages ended."""
+
+    sees_ground: bool
+    updated: float
+    published: float
+
+
 @dataclass(frozen=True, eq=False)
 class _Arrival:
     pair: MaskPair
@@ -71,8 +80,7 @@ class GridCamera:
     """Subscribes to what a camera's segmenter publishes, and to its depth where that is asked for.
 
     on_stamp: called with the stamp of every mask that is not stale, and whether stamps have begun anew with it.
-    fuse: called with every view, in order; may raise SegPerceptionError, and returns the times of
-    time.perf_counter() at which its stages `update` and `publish` ended.
+    fuse: called with every view, in order; may raise SegPerceptionError.
     """
 
     def __init__(
@@ -83,7 +91,7 @@ class GridCamera:
         poses: PoseFeed,
         monitor: PipelineMonitor,
         on_stamp: Callable[[int, bool], None],
-        fuse: Callable[[View], tuple[float, float]],
+        fuse: Callable[[View], Fused],
     ) -> None:
         self._node = node
         self._setup = setup
@@ -93,6 +101,7 @@ class GridCamera:
         self._on_stamp = on_stamp
         self._fuse = fuse
         self._table: ClassTable | None = None
+        self._sees_ground = True
         self._stamps = StampGuard()
         self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
         self._inputs = MaskInputs(
@@ -138,6 +147,10 @@ class GridCamera:
         if self._table is None:
             waiting = Finding(Level.WARN, f"no class table on {self._classes.topic} yet")
             found.append(self._classes.finding(timeout_s) or waiting)
+        if not self._sees_ground:
+            reason = f"{self._inputs.masks.topic}: no ground in view within {self._values.max_range:g} m (max_range); "
+            check = "check the camera's tilt: mount.pitch > 0 looks down, or its frame in TF"
+            found.append(Finding(Level.WARN, reason + check))
         yield from (replace(finding, part=self._setup.name) for finding in found if finding)
 
     def _on_classes(self, msg: SegmentationClasses) -> None:
@@ -176,7 +189,7 @@ class GridCamera:
         """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""
         started = time.perf_counter()
         try:
-            updated, published = self._fuse(self._view(arrival))
+            self._sees_ground, updated, published = self._fuse(self._view(arrival))
         except SegPerceptionError:
             raise
         except Exception as error:  # whatever a mask brings about, the next one must be tried

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.mapping import GridMapper
 from seg_perception.core.poses import JUMP_NS
-from seg_perception.nodes.grid_camera import CameraSetup, GridCamera, View
+from seg_perception.nodes.grid_camera import CameraSetup, Fused, GridCamera, View
 from seg_perception.nodes.grid_camera_parameters import CameraParameters
 from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
 from seg_perception.nodes.grid_outputs import GridOutputs
@@ -117,10 +117,9 @@ class GridSession:
             self._mapper.reset()
             self._publish_grid(self._mapper, stamp_ns)
 
-    def _fuse(self, view: View) -> tuple[float, float]:
-        """Returns when the grid was updated, and when it was published, of time.perf_counter()."""
+    def _fuse(self, view: View) -> Fused:
         mapper, pose = self._mapper_for(view.table), view.pose
-        mapper.update(
+        sees_ground = mapper.update(
             view.mask,
             view.confidence,
             view.camera,
@@ -142,7 +141,7 @@ class GridSession:
         ground = self._outputs.ground[view.source]
         ground.publish(view.camera, pose, self._values.max_range, view.stamp_ns, view.optical_frame)
         self._note_poses()
-        return updated, time.perf_counter()
+        return Fused(sees_ground, updated, time.perf_counter())
 
     def _publish_news(self) -> None:
         """What has been fused; also a period after the last mask if that one was not due: nothing is kept back."""

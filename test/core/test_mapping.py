@@ -119,6 +119,14 @@ def test_mask_resolution_does_not_move_an_obstacle(scale: float) -> None:
     assert np.abs(x[np.argwhere(grid >= 65)[:, 1]] - 8.1).max() < 0.41
 
 
+@pytest.mark.parametrize(("pitch", "max_range", "sees"), [(0.07, 25.0, True), (-1.2, 25.0, False), (0.07, 1.0, False)])
+def test_a_view_tells_whether_ground_is_in_it(pitch: float, max_range: float, sees: bool) -> None:
+    mapper, mask = GridMapper(TABLE, replace(EXACT, max_range=max_range)), np.full((360, 640), ROAD, np.uint8)
+    camera_pose = pose.base_from_optical([1.5, 0.0, 1.45], 0.0, pitch, 0.0)
+    assert mapper.update(mask, np.full_like(mask, 255), CAMERA, camera_pose, HERE, 0.0) is sees
+    assert (mapper.occupancy(0.0)[1] >= 0).any() == sees
+
+
 def test_a_thin_pole_is_not_missed_between_cells() -> None:
     for offset in np.arange(-0.3, 0.3, 0.05):
         mapper = GridMapper(TABLE, EXACT)

@@ -69,6 +69,13 @@ class TwoCameras(Robot):
             time.sleep(STEP_S)
         return self.wait_for_grid(stamp_ns)
 
+    def diagnostics_of(self, status):
+        """Level of each camera in /diagnostics at the time of a status."""
+        array = wait_for(
+            lambda: next((a for a in self.diagnostics if a.header.stamp == status.header.stamp), None), "diagnostics"
+        )
+        return {entry.name.removeprefix(f"{NODE}: "): entry.level for entry in array.status}
+
 
 @pytest.fixture(scope="module")
 def robot(client, tmp_path_factory):
@@ -155,12 +162,8 @@ def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named
 
     status = fresh.wait_for_status(names_rear_alone, "the rear camera in the status", since)
     assert status.level == PipelineStatus.ERROR
-    of_then = wait_for(
-        lambda: next((a for a in fresh.diagnostics if a.header.stamp == status.header.stamp), None), "its diagnostics"
-    )
-    parts = {entry.name: entry.level for entry in of_then.status}
-    assert parts[f"{NODE}: rear"] == DiagnosticStatus.ERROR
-    assert parts[f"{NODE}: front"] == DiagnosticStatus.OK
+    of_then = fresh.diagnostics_of(status)
+    assert of_then["rear"] == DiagnosticStatus.ERROR and of_then["front"] == DiagnosticStatus.OK
     assert (behind(grid, -2.5) == -1).all()
     assert (at(grid, np.arange(9.0, 10.5, 0.2), np.full(8, 4.0)) >= 0).any(), "the camera that lives is not used"
 
@@ -190,6 +193,23 @@ def test_a_change_that_no_camera_would_see_is_refused(robot, client, name, value
     answer = client.set_parameter(NODE, name, value)
     assert not answer.successful
     assert answer.reason == f"parameter {name}: each camera has its own; set front.{name}, rear.{name}"
+
+
+def test_a_camera_that_sees_no_ground_is_a_warning_until_it_does(fresh, client):
+    assert client.set_parameter(NODE, "rear.mount.pitch", -1.2).successful
+    try:
+        fresh.drive(12)
+        status = fresh.wait_for_status(lambda s: "no ground in view" in s.message, "the warning", 0)
+    finally:
+        assert client.set_parameter(NODE, "rear.mount.pitch", REAR_MOUNT["rear.mount.pitch"]).successful
+    assert (status.level, status.failed) == (PipelineStatus.WARN, 0)
+    for words in ("/rear/segmentation/mask: no ground in view", "max_range", "mount.pitch", "TF"):
+        assert words in status.message
+    of_then = fresh.diagnostics_of(status)
+    assert of_then["rear"] == DiagnosticStatus.WARN and of_then["front"] == DiagnosticStatus.OK
+    since = len(fresh.statuses)
+    fresh.drive(12)
+    fresh.wait_for_status(lambda s: s.level == PipelineStatus.OK, "recovery", since)
 
 
 @pytest.mark.parametrize("names", [["front", "front"], ["front", ""], ["front/left"]])
