@@ -72,7 +72,10 @@ class GridSession:
                 self._mapper.config = config
         for camera in self._cameras.values():
             camera.accept(values)
-        self._held_back_timer.timer_period_ns = round(1e9 / values.publish_rate)
+        if values.publish_rate != self._values.publish_rate:
+            self._held_back_timer.timer_period_ns = round(1e9 / values.publish_rate)
+            if not self._held_back_timer.is_canceled():
+                self._held_back_timer.reset()  # else it first waits for the old period
         self._values = values
 
     def accept_camera(self, name: str, parameters: CameraParameters) -> None:

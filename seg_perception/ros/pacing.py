@@ -48,13 +48,14 @@ class RateLimit:
 
     def reset(self) -> None:
         """The next result is due, whatever its stamp."""
-        self._due_s = -inf
+        self._turn_s = -inf
 
     def is_due(self, stamp_s: float, rate_hz: float) -> bool:
-        """Whether the result with this stamp has its turn; if so, the next one has it a period after that turn."""
+        """Whether the result with this stamp has its turn: a period after the last turn. The rate may change."""
         period = 1.0 / rate_hz
-        late_s = stamp_s - self._due_s
+        due_s = self._turn_s + period
+        late_s = stamp_s - due_s
         if late_s < -_EARLY * period:
             return False
-        self._due_s = (self._due_s if late_s <= _LATE * period else stamp_s) + period
+        self._turn_s = due_s if late_s <= _LATE * period else stamp_s
         return True

@@ -259,6 +259,22 @@ def test_the_last_mask_reaches_the_grid_even_if_it_was_too_early_for_the_publish
         assert client.set_parameter(NODE, "publish_rate", 10.0).successful
 
 
+def test_a_higher_publish_rate_holds_at_once(fresh, client):
+    start_ns = fresh.now_ns() - 15_000_000_000  # by their stamps, the masks are a second apart
+    stamps = [start_ns + i * 1_000_000_000 for i in range(7)]
+    assert client.set_parameter(NODE, "publish_rate", 0.1).successful
+    try:
+        fresh.drive(1, stamps[0])
+        fresh.wait_for_grid(stamps[0])
+        assert client.set_parameter(NODE, "publish_rate", 1.0).successful
+        for stamp_ns in stamps[1:]:
+            fresh.drive(1, stamp_ns)
+        fresh.wait_for_grid(stamps[-1])
+        wait_for(lambda: len({stamp_to_ns(g.header.stamp) for g in fresh.grids} & set(stamps)) > 3, "their grids", 5.0)
+    finally:
+        assert client.set_parameter(NODE, "publish_rate", 10.0).successful
+
+
 def test_a_trinary_grid_has_three_values(fresh, client):
     graded = fresh.wait_for_grid(fresh.drive(12)[-1])
     assert not set(np.unique(cells(graded))) <= {-1, 0, 100}

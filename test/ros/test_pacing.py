@@ -42,6 +42,15 @@ def test_a_stream_of_three_times_the_rate_is_thinned_evenly():
     assert [round(stamp * 10) for stamp in taken] == list(range(31))
 
 
+def test_a_new_rate_holds_at_once():
+    limit = RateLimit()
+    assert limit.is_due(0.0, 0.1)
+    assert not limit.is_due(1.0, 0.1)
+    assert limit.is_due(1.1, 10.0)
+    assert [limit.is_due(1.1 + i / 10, 10.0) for i in range(1, 4)] == [True] * 3
+    assert not limit.is_due(2.0, 0.1)
+
+
 def test_time_goes_on_at_the_pace_of_the_nodes_clock():
     clock = StreamClock()
     clock.arrived(stamp_ns=100 * SECOND, now_ns=7000 * SECOND)
