@@ -71,7 +71,7 @@ class ClassTable:
         try:
             document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
             return cls.from_dicts(document["classes"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
             raise ClassTableError(f"{path}: cannot read a list `classes:` from it ({error})") from error
 
     def to_dicts(self) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def load_remap(path: Path, table: ClassTable) -> dict[int | str, int]:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict) or not all(type(label) in (int, str) for label in document):
         raise DataError(f"{path}: is no remap of labels; write lines like 11: {UNLABELLED_NAME}, or sidewalk: pavement")

@@ -38,7 +38,7 @@ def camera_names(files: Sequence[Path]) -> list[str]:
     for file in files:
         try:
             names = cameras_of(node_parameters(yaml.safe_load(file.read_text(encoding="utf-8")), "grid_mapper"), names)
-        except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
             raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
     return names
 

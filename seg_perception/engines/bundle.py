@@ -51,7 +51,7 @@ class Bundle:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise BundleError(f"{root}: no {MANIFEST_FILE} in it; give the folder of a model bundle") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise BundleError(f"{path}: cannot be read as YAML ({_one_line(error)}); copy the bundle again") from error
         loaded = cls(root, Manifest.from_dict(document, str(path)))
         loaded._check_files_exist()

@@ -73,7 +73,7 @@ def load_thresholds(path: Path) -> list[Threshold]:
     try:
         text = path.read_text(encoding="utf-8")
         document, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict) or not document or not isinstance(node, yaml.MappingNode):
         raise DataError(f"{path}: has no thresholds; write lines like mask.miou: {{min: 0.6}}")

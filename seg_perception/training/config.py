@@ -261,7 +261,7 @@ class TrainingConfig:
         path = Path(path)
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
             raise TrainingError(f"{path}: cannot read the training configuration ({error})") from error
         if not isinstance(document, Mapping):
             raise TrainingError(f"{path}: must be a mapping with name, classes, model, train, …")

@@ -74,7 +74,9 @@ def test_cameras_that_are_no_names_are_refused(tmp_path):
         camera_names([file])
 
 
-@pytest.mark.parametrize("text", ["- a list", "grid_mapper: {no: parameters}", "grid_mapper: [", "just words"])
+@pytest.mark.parametrize(
+    "text", ["- a list", "grid_mapper: {no: parameters}", "grid_mapper: [", "just words", "grid_mapper: 2024-13-45"]
+)
 def test_files_of_something_else_are_named(tmp_path, text):
     file = tmp_path / "odd.yaml"
     file.write_text(text)

@@ -104,7 +104,9 @@ def test_a_folder_without_manifest_is_named(tmp_path):
         Bundle.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00binary", b"x: !!python/object/apply:os.system ['true']"])
+@pytest.mark.parametrize(
+    "content", [b"a: [", b"\xff\xfe\x00binary", b"x: !!python/object/apply:os.system ['true']", b"version: 2024-13-45"]
+)
 def test_a_manifest_that_is_no_plain_yaml_is_named(bundle, content):
     (bundle.root / MANIFEST_FILE).write_bytes(content)
     with pytest.raises(BundleError, match="bundle.yaml: cannot be read as YAML") as caught:

@@ -96,6 +96,7 @@ def test_without_thresholds_there_is_no_verdict_not_even_an_old_one(tmp_path: Pa
     ("yaml", "words"),
     [
         ("mask.miou: {min: 0.6", "cannot be read as YAML"),
+        ("mask.miou: {min: 2024-13-45}", "cannot be read as YAML"),
         ("", "has no thresholds; write lines like"),
         ("- mask.miou", "has no thresholds"),
         ("mask.miou: 0.6", "mask.miou: 0.6 gives no bounds; write mask.miou: {min: 0.6}"),

@@ -59,9 +59,13 @@ def test_wrong_values_are_named(document: dict[str, Any], section: str, change: 
         TrainingConfig.from_dict(document, "mine.yaml")
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"none\.yaml: cannot read"):
-        TrainingConfig.load(tmp_path / "none.yaml")
+@pytest.mark.parametrize("content", [None, b"name: [", "name: Straße".encode("latin-1"), b"name: 2024-13-45"])
+def test_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"mine\.yaml: cannot read"):
+        TrainingConfig.load(path)
 
 
 def test_configurations_of_before_stay_readable(document: dict[str, Any]) -> None:
