@@ -100,7 +100,7 @@ def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 
 def _unused(network: nn.Module, example: torch.Tensor) -> dict[str, nn.Module]:
-    """Layers that run, but whose results go nowhere: an encoder's stages beyond the decoder's depth. By name.
+    """Layers that never run or whose results go nowhere: an encoder's stages beyond the decoder's depth. By name.
 
     Exporters leave them out, so they count neither as operations nor as channels to take.
     """
@@ -138,5 +138,5 @@ def _operations(network: PixelClassifier, example: torch.Tensor, unused: Mapping
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(example)
     counts = counter.get_flop_counts()
-    idle = sum(sum(counts[f"{type(network).__name__}.{name}"].values()) for name in unused)
+    idle = sum(sum(counts.get(f"{type(network).__name__}.{name}", {}).values()) for name in unused)
     return int(counter.get_total_flops() - idle)

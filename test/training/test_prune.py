@@ -60,7 +60,13 @@ def test_operations_for_nothing_are_not_counted() -> None:
     assert cost(_idle(), SIZE).operations == 2 * per_pixel * WIDTH * HEIGHT
 
 
-@pytest.mark.parametrize("make", [_unet, _depthwise, _idle])
+def _shallow() -> PixelClassifier:
+    """Its decoder takes nothing of the last stages of the encoder, which never run."""
+    torch.manual_seed(0)
+    return build("unet", "resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 16]}, 3).eval()
+
+
+@pytest.mark.parametrize("make", [_unet, _depthwise, _idle, _shallow])
 def test_pruned_network_is_smaller_and_loads_again(make) -> None:
     network, fresh = make(), make()
     before = cost(network, SIZE)
