@@ -13,6 +13,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
 
 
+def plain(text: str) -> str:
+    """For Matplotlib, which takes what is between two dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
 def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str], title: str) -> bytes:
     """PNG of an (n, n) confusion [truth, predicted]: every row in per cent of the truth's pixels."""
     total = matrix.sum(1, keepdims=True)
@@ -24,9 +29,10 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str], title: st
         if share >= 0.5:
             colour = "white" if share > 55 else "black"
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    names = [plain(name) for name in names]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="truth", title=f"{title}: % of the truth's pixels")
+    axes.set(xlabel="predicted", ylabel="truth", title=f"{plain(title)}: % of the truth's pixels")
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)

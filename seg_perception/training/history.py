@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
 
+from seg_perception.training.confusion_picture import plain  # noqa: E402
 from seg_perception.training.whole_file import write_whole  # noqa: E402
 
 
@@ -52,7 +53,7 @@ class History:
         middle.set(xlabel="step", title="learning rate")
         middle.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         for name in scores:
-            right.plot(*self._column(name), label=name.removeprefix("miou "))
+            right.plot(*self._column(name), label=plain(name.removeprefix("miou ")))
         right.set(xlabel="step", title="mIoU (averaged weights)", ylim=(0, 1))
         if scores:
             right.legend(loc="lower right")
