@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from seg_perception.core.errors import TrainingError
+from seg_perception.core.writable import require_writable, writing
 from seg_perception.training.whole_file import write_whole
 
 LAST = "last.pt"
@@ -17,8 +18,10 @@ BEST = "best.pt"
 _NEEDED = {"config", "classes", "average", "step"}
 
 
-def require_unused(folder: Path, resume: bool) -> None:
-    """Raises TrainingError for a folder with a training in it that is not to be resumed."""
+def require_usable(folder: Path, resume: bool) -> None:
+    """Raises TrainingError for a folder that cannot be written, or with a training in it that is not to be resumed."""
+    with writing(folder, TrainingError):
+        require_writable(folder)
     if (folder / LAST).exists() and not resume:
         raise TrainingError(f"{folder}: holds a training already; add --resume, or give another --out")
 

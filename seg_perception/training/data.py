@@ -84,6 +84,17 @@ def load_sources(config: TrainingConfig, sources: SourcesConfig, table: ClassTab
     return loaded
 
 
+def load_held_out(config: TrainingConfig, table: ClassTable) -> list[Source]:
+    """The sources of `validation`. Raises DataError, also for one without any labelled pixel: it has no score."""
+    sources = load_sources(config, config.validation, table)
+    for source in sources:
+        if not any((labels != UNLABELLED).any() for _, labels in source.samples):
+            raise DataError(
+                f"validation source {source.name}: none of its pixels is labelled; give it labels, or leave it out"
+            )
+    return sources
+
+
 @dataclass(frozen=True)
 class _Entry:
     """A source that is not read yet."""

@@ -13,7 +13,7 @@ from seg_perception.core.memory import keep_freed_memory
 from seg_perception.models.build import build
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import load_sources
+from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation, inherit, load_teacher
 from seg_perception.training.finetune import complete
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     config = TrainingConfig.load(args.config)
     table = ClassTable.load(config.resolve(config.classes))
-    checkpoint.require_unused(args.out, args.resume)
+    checkpoint.require_usable(args.out, args.resume)
     teacher = load_teacher(args.teacher, table)
     train = load_sources(config, config.train, table)
-    validation = load_sources(config, config.validation, table)
+    validation = load_held_out(config, table)
     torch.manual_seed(config.seed)
     model, n = config.model, len(table.classes)
     student = build(model.architecture, model.encoder, model.options, n)

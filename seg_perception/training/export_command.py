@@ -24,7 +24,7 @@ from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import SIMULATION, Source, load_sources, spread
+from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, write_format
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     trained = Trained.load(args.training, args.config)
     config, table = trained.config, trained.table
     torch.set_num_threads(args.threads)
-    held_out = load_sources(config, config.validation, table)
+    held_out = load_held_out(config, table)
     spec = InputSpec(*config.input_size)
 
     print("export the graph")
@@ -152,9 +152,7 @@ def _training(config: TrainingConfig, table: ClassTable) -> list[Source]:
         return []
 
 
-def _calibration_images(
-    trained: Trained, training: Sequence[Source], material: Path | None
-) -> list[NDArray[np.uint8]]:
+def _calibration_images(trained: Trained, training: Sequence[Source], material: Path | None) -> list[NDArray[np.uint8]]:
     config = trained.config
     count = config.export.calibration_images
     if material is not None:

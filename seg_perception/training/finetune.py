@@ -12,7 +12,7 @@ from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import load_sources
+from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation, load_teacher
 from seg_perception.training.objective import Supervised
@@ -39,17 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
 
 
 def require_fresh(args: argparse.Namespace) -> None:
-    """Raises TrainingError where `--out` would overwrite a training."""
+    """Raises TrainingError where `--out` cannot be written, or would overwrite a training."""
     if args.out.resolve() == args.training.resolve():
         raise TrainingError(f"{args.out}: is the training itself; give another --out")
-    checkpoint.require_unused(args.out, args.resume)
+    checkpoint.require_usable(args.out, args.resume)
 
 
 def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifier) -> int:
     """Train `network` into `args.out`; 0 when the steps were completed, 130 when a signal ended it (resume then)."""
     config = shortened(trained.config, args.steps, args.learning_rate)
     train = load_sources(config, config.train, trained.table)
-    validation = load_sources(config, config.validation, trained.table)
+    validation = load_held_out(config, trained.table)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
     fabric.launch()
     objective = None

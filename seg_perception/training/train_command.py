@@ -10,7 +10,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import load_sources
+from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.trainer import Trainer
 
@@ -34,12 +34,12 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     config = TrainingConfig.load(args.config)
     table = ClassTable.load(config.resolve(config.classes))
-    checkpoint.require_unused(args.out, args.resume)
+    checkpoint.require_usable(args.out, args.resume)
     fabric = fabric_of(args.device, args.processes, config.schedule.bf16)
     fabric.launch()
     with fabric.rank_zero_first():  # the first process renders and extracts what the others only read
         train = load_sources(config, config.train, table)
-        validation = load_sources(config, config.validation, table)
+        validation = load_held_out(config, table)
     trainer = Trainer(config, table, train, validation, args.out, fabric=fabric)
     if args.resume:
         trainer.resume()

@@ -188,7 +188,7 @@ class Trainer:
             waits = self._fabric.world_size > 1 and part + 1 < schedule.accumulate
             with self._fabric.no_backward_sync(self._replica, enabled=waits):
                 with self._fabric.autocast():
-                    loss = self._objective(self._replica, images, labels) / schedule.accumulate
+                    loss = self._loss(images, labels) / schedule.accumulate
                 self._fabric.backward(loss)
             value += float(loss.detach())
         extra = list(self._extra().values())
@@ -201,13 +201,27 @@ class Trainer:
         self._average.update(self.network, self.step)
         return value
 
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Raises TrainingError where one image is too little to normalise by: a layer sees it as a single pixel."""
+        try:
+            return self._objective(self._replica, images, labels)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                f"schedule.batch {self.config.schedule.batch} leaves one image per process and accumulation, too few "
+                "for a batch norm of this network; raise it, or lower schedule.accumulate"
+            ) from error
+
     def _require_finite(self, loss: float, gradient: float) -> None:
         """Checked after the backward pass: the gradient is that of all processes, so all of them end."""
         for what, value in (("loss", loss), ("gradient", gradient)):
             if not math.isfinite(value):
+                last = self._out / checkpoint.LAST
+                state = f"the last good state is {last}" if last.exists() else "no state was saved yet"
+                go_on = "resume" if last.exists() else "start again"
                 raise TrainingError(
-                    f"step {self.step}: the {what} is {value}; the last good state is {self._out / checkpoint.LAST}; "
-                    "lower schedule.learning_rate and resume"
+                    f"step {self.step}: the {what} is {value}; {state}; lower schedule.learning_rate and {go_on}"
                 )
 
     def _agree(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from seg_perception.core.errors import TrainingError
@@ -22,7 +23,8 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
         raise TrainingError(
             f"{path}: cannot be written ({error.strerror or error}); what was there is unchanged; make room and resume"
         ) from error

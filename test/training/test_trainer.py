@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +27,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install -
 from box_scenes import CLASSES, HEIGHT, WIDTH
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seg_perception.cli import main
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError, TrainingError
 from seg_perception.training import checkpoint
@@ -124,6 +126,16 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(document: dict[s
     assert all(torch.isfinite(weights).all() for weights in state["network"].values())
 
 
+def test_loss_that_is_not_finite_before_anything_is_saved_names_no_checkpoint(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    trainer = _trainer(document, tmp_path)
+    trainer.network.register_forward_hook(lambda _, __, logits: logits * math.nan)
+    with pytest.raises(TrainingError, match=r"step 0: the loss is nan; no state was saved yet; lower \S+ and start"):
+        trainer.fit()
+    assert not (tmp_path / checkpoint.LAST).exists()
+
+
 def test_another_model_is_not_resumed(document: dict[str, Any], tmp_path: Path) -> None:
     document["schedule"]["steps"] = 1
     _trainer(document, tmp_path).fit()
@@ -215,6 +227,54 @@ def test_a_batch_that_cannot_be_shared_is_refused(document: dict[str, Any]) -> N
     document["schedule"].update(batch=4, accumulate=3)
     with pytest.raises(TrainingError, match="accumulate: is 3; allowed: a divisor of batch 4"):
         TrainingConfig.from_dict(document)
+
+
+def test_an_image_alone_is_too_few_for_some_networks(document: dict[str, Any], tmp_path: Path) -> None:
+    document["model"] = {"architecture": "deeplabv3plus", "encoder": "resnet18"}
+    document["schedule"].update(batch=2, accumulate=2)
+    with pytest.raises(TrainingError, match=r"schedule\.batch 2 leaves one image .*; raise it, or lower .*accumulate"):
+        _trainer(document, tmp_path).fit()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere/out"])
+def test_a_place_that_cannot_be_written_is_refused_at_once(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    config, out = tmp_path / "boxes.yaml", tmp_path / place
+    config.write_text(yaml.safe_dump(document))
+    (tmp_path / "file").write_text("what was there")
+    training = ["--training", str(tmp_path / "none")]
+    for command in (
+        ["train", "--config", str(config)],
+        ["distil", "--config", str(config), "--teacher", str(tmp_path / "none")],
+        ["prune", *training],
+        ["qat", *training],
+    ):
+        assert main([*command, "--out", str(out)]) == 2
+        assert re.fullmatch(rf"error: {out}: cannot be written \(.+\); .*\n", capsys.readouterr().err)
+    with pytest.raises(TrainingError, match="cannot be written"):
+        checkpoint.save(out / checkpoint.LAST, {})
+    assert (tmp_path / "file").read_text() == "what was there"
+
+
+def test_held_out_images_without_a_label_are_refused(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(Path(document["base"]) / "val", tmp_path / "blank")
+    document["validation"]["folders"].append({"path": str(tmp_path / "blank"), "void": [0, 1, 2, 3]})
+    document["schedule"]["steps"] = 1
+    config = tmp_path / "boxes.yaml"
+    config.write_text(yaml.safe_dump(document))
+    assert main(["train", "--config", str(config), "--out", str(tmp_path / "out")]) == 2
+    assert re.search(r"^error: validation source \S+/blank: none of its pixels is", capsys.readouterr().err, re.M)
+
+
+def test_dollars_in_names_are_no_formulas(document: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(Path(document["base"]) / "val", tmp_path / "$x_$^{")
+    document["validation"]["folders"][0]["path"] = str(tmp_path / "$x_$^{")
+    document["schedule"]["steps"] = 1
+    assert _trainer(document, tmp_path / "out").fit()
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
 
 
 @contextmanager
