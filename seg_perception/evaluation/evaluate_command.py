@@ -16,6 +16,7 @@ from tqdm import tqdm
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS
 from seg_perception.core.labels import load_remap
+from seg_perception.core.writable import writing
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation import evaluate_bags
 from seg_perception.evaluation.evaluate_run import Request, evaluate
@@ -104,7 +105,8 @@ def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:
 
 def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any]) -> dict[str, Any]:
     requests = evaluate_bags.requests_for(_bags(args.bags), common)
-    Path(args.out).mkdir(parents=True, exist_ok=True)
+    with writing(Path(args.out), DataError):
+        Path(args.out).mkdir(parents=True, exist_ok=True)
     lock = Lock()
 
     def on_count(count: int) -> None:

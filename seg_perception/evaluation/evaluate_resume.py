@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.messages import image_to_mask
+from seg_perception.core.writable import writing
 from seg_perception.engines.base import Segmentation
 from seg_perception.evaluation.bags import open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import Frame
@@ -52,7 +53,8 @@ def prepare(out: Path, request: dict[str, Any]) -> bool:
         if (out / METRICS_FILE).is_file():
             return True
         _put_aside(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out, DataError):
+        out.mkdir(parents=True, exist_ok=True)
     write_whole(known, json.dumps(request, indent=1) + "\n")
     return False
 

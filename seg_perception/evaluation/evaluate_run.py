@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,12 +157,16 @@ def _identity(request: Request, bundle: Bundle) -> dict[str, Any]:
 
 
 def _fingerprint(name: str) -> Any:
-    """Path, number of files, bytes and time of the newest of what a path names; else the name itself."""
+    """Path, number of files, bytes and time of the newest of what a path names; else the name itself.
+
+    A link to nowhere is no file: among images it is one that cannot be decoded.
+    """
     path = Path(name)
     if not name or not path.exists():
         return name
-    files = [file.stat() for file in ([path] if path.is_file() else path.rglob("*"))]
-    return [str(path.resolve()), len(files), sum(f.st_size for f in files), max(f.st_mtime_ns for f in files)]
+    files = [file.stat() for file in ([path] if path.is_file() else path.rglob("*")) if os.path.exists(file)]
+    newest = max((f.st_mtime_ns for f in files), default=0)
+    return [str(path.resolve()), len(files), sum(f.st_size for f in files), newest]
 
 
 def _written(frames: Iterator[Frame], output: OutputBag, on_frames: Progress) -> Iterator[Frame]:

@@ -251,13 +251,14 @@ def test_a_folder_of_images_with_labels(common, tmp_path):
         if index:
             cv2.imwrite(str(labels / f"{index}.png"), (picture[..., 0] > 127).astype(np.uint8))
     (images / "3.png").write_bytes(b"no picture")
+    (images / "4.png").symlink_to("nowhere.png")
     metrics = run(replace(common, images=str(images), labels=str(labels), out=str(tmp_path / "out")))
     assert metrics["frames"] == {
-        "read": 4,
+        "read": 5,
         "masks": 3,
         "grids": 0,
         "labelled": 2,
-        "skipped": {"no label": 1, "undecodable image": 1},
+        "skipped": {"no label": 1, "undecodable image": 2},
     }
     assert metrics["mask"]["miou"] > 0.98 and metrics["grid"] is None
     assert json.loads((tmp_path / "out" / "pictures.json").read_text())[0]["kind"] == "lowest_miou"

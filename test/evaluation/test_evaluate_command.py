@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 from driving_bags import write_drive, write_robot
 from threshold_bundle import write_threshold_bundle
@@ -85,6 +87,18 @@ def test_a_mistake_is_one_line(common, tmp_path, capsys, arguments, reason):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and reason in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", ["--images", "--bags"])
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere/out"])
+def test_a_place_that_cannot_be_written_is_one_line(common, tmp_path, capsys, source, place):
+    (tmp_path / "file").write_text("what was there")
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    out = tmp_path / place
+    assert main([*common, source, str(tmp_path / "images"), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {out}: cannot be written (")
+    assert (tmp_path / "file").read_text() == "what was there"
 
 
 def test_ray_is_asked_for_only_where_it_is(common, bags, tmp_path, capsys):
