@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError
+from seg_perception.core.writable import require_writable, writing
 from seg_perception.engines.manifest import Accepted, FileRef, InputSpec, Manifest, Variant, require_plain_name
 
 MANIFEST_FILE = "bundle.yaml"
@@ -155,6 +157,19 @@ class NewVariant:
         require_plain_name(self.format, "format")
 
 
+def require_target(target: Path | str) -> Path:
+    """The folder of a bundle to write, absolute; ask before the work that a bundle takes.
+
+    Raises BundleError unless the name is plain, nothing but a bundle is there, and the folder can be written.
+    """
+    target = Path(target).expanduser().absolute()
+    require_plain_name(target.name, f"{target}: bundle name")
+    with writing(target, BundleError):
+        _refuse_foreign(target)
+        require_writable(target.parent)
+    return target
+
+
 def write_bundle(
     target: Path | str,
     *,
@@ -174,12 +189,9 @@ def write_bundle(
     golden_image: (H, W, 3) uint8 BGR of any size. extras: further files for people, content by plain name.
     Raises BundleError.
     """
-    target = Path(target).expanduser().absolute()
-    require_plain_name(target.name, "bundle name")
-    _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        fresh = Path(scratch) / "new"
+    target = require_target(target)
+    with writing(target, BundleError), _scratch_beside(target) as scratch:
+        fresh = scratch / "new"
         fresh.mkdir()
         manifest = Manifest(
             name=target.name,
@@ -197,7 +209,7 @@ def write_bundle(
             _write(fresh / require_plain_name(name, "file name"), content)
         _write(fresh / MANIFEST_FILE, _yaml(manifest))
         _verify(fresh)
-        _swap(fresh, target, Path(scratch) / "old")
+        _swap(fresh, target, scratch / "old")
     return Bundle.load(target)
 
 
@@ -242,6 +254,14 @@ def _verify(folder: Path) -> None:
     bundle = Bundle.load(folder)
     for variant in bundle.variants.values():
         bundle.read_golden(variant)
+
+
+@contextmanager
+def _scratch_beside(target: Path) -> Iterator[Path]:
+    """A folder on the same disk, from which the bundle moves to its place at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        yield Path(scratch)
 
 
 def _refuse_foreign(target: Path) -> None:

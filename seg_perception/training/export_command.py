@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError, DataError, ExportError
-from seg_perception.engines.bundle import NewVariant, write_bundle
+from seg_perception.engines.bundle import NewVariant, require_target, write_bundle
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
@@ -27,7 +27,7 @@ from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
-from seg_perception.training.export_formats import FORMATS, write_format
+from seg_perception.training.export_formats import FORMATS, require_place, write_format
 from seg_perception.training.export_variants import TORCH, Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
 from seg_perception.training.offsets import fit_offsets
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; 0 when a bundle was written. Raises ExportError when not even the float variant passes the gate."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _require_usable(args)
     trained = Trained.load(args.training, args.config)
     config, table = trained.config, trained.table
     torch.set_num_threads(args.threads)
@@ -136,6 +137,16 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0
+
+
+def _require_usable(args: argparse.Namespace) -> None:
+    """Raises ExportError, BundleError: what is wrong with the options is better known before the gate."""
+    if args.threads < 1:
+        raise ExportError(f"--threads is {args.threads}; give at least 1")
+    if args.format == BUNDLE:
+        require_target(args.out)
+    else:
+        require_place(args.out)
 
 
 def _golden(sources: Sequence[Source]) -> Source:

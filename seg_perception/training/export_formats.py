@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import ExportError
+from seg_perception.core.writable import require_writable, writing
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.export import MIN_AGREEMENT
 
@@ -21,24 +22,31 @@ Infer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """(H, W, 3) uint8 → mask (H, W) uint8."""
 
 
+def require_place(out: Path) -> None:
+    """Raises ExportError unless files can be written beside where the bundle would be."""
+    with writing(out, ExportError):
+        require_writable(out.parent)
+
+
 def write_format(name: str, deployed: Deployed, graph: bytes, images: Images, out: Path) -> list[Path]:
     """Write `<out><suffix>` beside where the bundle would be; returns the files.
 
     graph: the network as ONNX. images: (H, W, 3) uint8 of the input's size, on which masks are compared.
-    Raises ExportError when the format's library is not here or its masks differ; then no file is left.
+    Raises ExportError when the format's library is not here, its masks differ or the disk refuses: no file is left.
     """
     suffixes, write = FORMATS[name]
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = [out.with_name(f".{out.name}.partial{suffix}") for suffix in suffixes]
-    try:
-        infer = write(deployed, graph, images, partial[0])
-        _compare(name, deployed, infer, images)
-        final = [out.with_name(out.name + suffix) for suffix in suffixes]
-        for path, target in zip(partial, final, strict=True):
-            path.replace(target)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+    final = [out.with_name(out.name + suffix) for suffix in suffixes]
+    with writing(out, ExportError):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            infer = write(deployed, graph, images, partial[0])
+            _compare(name, deployed, infer, images)
+            for path, target in zip(partial, final, strict=True):
+                path.replace(target)
+        finally:
+            for path in partial:
+                path.unlink(missing_ok=True)
     return final
 
 

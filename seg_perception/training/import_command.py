@@ -16,7 +16,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ExportError, ModelImportError
 from seg_perception.core.label_forms import FORMS
 from seg_perception.core.labels import LabelFolder, load_remap
-from seg_perception.engines.bundle import NewVariant, write_bundle
+from seg_perception.engines.bundle import NewVariant, require_target, write_bundle
 from seg_perception.engines.manifest import CHANNEL_ORDERS, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import RESIZE_RULES, STRETCH, Resize
@@ -74,8 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import; 0 when a bundle was written. Raises ModelImportError, ExportError, DataError."""
+    """Import; 0 when a bundle was written. Raises ModelImportError, ExportError, DataError, BundleError."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if args.threads < 1:
+        raise ModelImportError(f"--threads is {args.threads}; give at least 1")
+    require_target(args.out)  # better known before the gate
     torch.set_num_threads(args.threads)
     table = ClassTable.load(args.classes)
     network, preprocessing, checkpoint = _open(args, len(table.classes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from seg_perception.core.errors import BundleError
-from seg_perception.engines.bundle import MANIFEST_FILE, Bundle, find_bundle, installed_bundles
+from seg_perception.engines.bundle import MANIFEST_FILE, Bundle, find_bundle, installed_bundles, require_target
 from seg_perception.engines.manifest import Accepted, Runtime
 
 
@@ -80,6 +81,43 @@ def test_a_folder_of_something_else_is_not_replaced(make_bundle, tmp_path):
     with pytest.raises(BundleError, match="halves: is something else than a bundle"):
         make_bundle()
     assert (tmp_path / "halves" / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("my halves", "my halves: bundle name is 'my halves'; expected letters"),
+        ("file", "file: is something else than a bundle"),
+        ("file/halves", "file/halves: cannot be written ("),
+        ("/proc/nowhere/halves", "/proc/nowhere/halves: cannot be written ("),
+    ],
+)
+def test_a_place_for_no_bundle_is_named_before_and_while_writing(make_bundle, tmp_path, place, message):
+    (tmp_path / "file").write_text("what was there")
+    for write in (lambda name: require_target(tmp_path / name), make_bundle):
+        with pytest.raises(BundleError, match=re.escape(message)):
+            write(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_for_a_bundle_is_left_as_it_is(make_bundle, tmp_path):
+    for name in ("halves", "new/below"):
+        assert require_target(tmp_path / name) == tmp_path / name
+    assert not list(tmp_path.iterdir())
+    assert require_target(make_bundle()) == tmp_path / "halves"
+
+
+def test_a_full_disk_leaves_the_bundle_that_was_there(make_bundle):
+    root = make_bundle()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
+    try:
+        with pytest.raises(BundleError, match=r"halves: cannot be written \(File too large\); make room"):
+            make_bundle(version="2.0.0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Bundle.load(root).manifest.version == "1.0.0"
+    assert [path.name for path in root.parent.iterdir()] == ["halves"]
 
 
 def test_bundles_are_found_by_name_in_sourced_workspaces(make_bundle, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="export needs ONNX Runtime: pip instal
 import onnx
 from box_scenes import HEIGHT, WIDTH
 
-from seg_perception.core.errors import ExportError, TrainingError
+from seg_perception.core.errors import BundleError, ExportError, TrainingError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.engines.manifest import InputSpec, Runtime
@@ -142,6 +142,26 @@ def test_weights_that_half_precision_harms_are_stored_in_full(
 def test_folder_without_training_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"best\.pt: no checkpoint there"):
         _export(tmp_path, tmp_path / "boxes")
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "message"),
+    [
+        ("my boxes", [], "bundle name is 'my boxes'"),
+        ("folder", [], "folder: is something else than a bundle"),
+        ("/proc/nowhere/boxes", [], "cannot be written"),
+        ("/proc/nowhere/boxes", ["--format", "torchscript"], "cannot be written"),
+        ("boxes", ["--threads", "0"], "--threads is 0; give at least 1"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_gate(
+    tmp_path: Path, place: str, options: list[str], message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").touch()
+    with pytest.raises((BundleError, ExportError), match=message):  # and not that there is no training
+        _export(tmp_path / "nowhere", tmp_path / place, None, *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.fixture(scope="module")

@@ -88,3 +88,12 @@ def test_format_that_decides_otherwise_is_not_kept(
     with pytest.raises(ExportError, match="pt2: masks agree with the network's on"):
         write_format("pt2", deployed, graph, images, tmp_path / "boxes")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_taken_is_named(
+    deployed: Deployed, graph: bytes, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    (tmp_path / "boxes.pt2").mkdir()
+    with pytest.raises(ExportError, match=r"boxes: cannot be written \(Is a directory\)"):
+        write_format("pt2", deployed, graph, images, tmp_path / "boxes")
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.pt2"]

@@ -18,7 +18,7 @@ from box_scenes import HEIGHT, WIDTH
 from onnx import TensorProto, helper, numpy_helper
 
 from seg_perception.cli import main
-from seg_perception.core.errors import DataError, ModelImportError
+from seg_perception.core.errors import BundleError, DataError, ModelImportError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.evaluation.benchmark_baseline import write_logits_model
@@ -163,6 +163,21 @@ def test_wrong_options_are_told(
     with pytest.raises(error, match=message):
         import_network(write_network(tmp_path / "scenes.onnx"), scenes, tmp_path / "imported", *options)
     assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "message"),
+    [
+        ("my network", [], "bundle name is 'my network'"),
+        ("/proc/nowhere/network", [], "cannot be written"),
+        ("network", ["--threads", "0"], "--threads is 0; give at least 1"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_gate(
+    place: str, options: list[str], message: str, scenes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((BundleError, ModelImportError), match=message):  # and not that there is no such network
+        import_network(tmp_path / "absent.onnx", scenes, tmp_path / place, *options)
 
 
 def test_pixels_that_nobody_describes_are_asked_for(scenes: Path, tmp_path: Path) -> None:
