@@ -82,7 +82,7 @@ def _middle_and_bottom(camera: Camera) -> tuple[NDArray[np.float64], ...]:
     """(N, 3) directions along the middle and the bottom of the image each."""
     u = np.linspace(-0.5, camera.width - 0.5, _EDGE_SAMPLES)
     rows = (camera.height - 1) / 2, camera.height - 0.5
-    return tuple(camera.rays(np.stack([u, np.full_like(u, v)], axis=1)) for v in rows)
+    return tuple(camera.rays_or_rim(np.stack([u, np.full_like(u, v)], axis=1)) for v in rows)
 
 
 class SeenCells:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from seg_perception.core.camera import Camera
@@ -57,6 +57,65 @@ def test_nothing_far_outside_the_field_of_view_folds_back_into_the_image(name: s
         points = np.stack([np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.full(60, np.cos(tilt))], 1)
         u, v = cam.project(points)[0].T
         assert not ((u > 0) & (u < 639) & (v > 0) & (v < 359)).any()
+
+
+small = st.floats(-1e-3, 1e-3)
+FOLDING = {
+    "equidistant": st.tuples(st.floats(-0.2, -0.04), st.floats(-0.02, 0.005), small, small),
+    "plumb_bob": st.tuples(st.floats(-0.5, -0.12), st.floats(-0.05, 0.02), small, small, st.floats(-0.02, 0.0)),
+    "rational_polynomial": st.tuples(
+        *(st.floats(-0.2, 0.1), st.floats(-0.2, -0.05), small, small),
+        *(st.floats(-0.01, 0.0), st.floats(0.0, 0.4), st.floats(0.0, 0.1), st.floats(-0.01, 0.01)),
+    ),
+}
+FARTHEST = {"equidistant": np.pi, "plumb_bob": 20.0, "rational_polynomial": 20.0}
+
+
+def turning_point(model: str, distortion: np.ndarray) -> tuple[float, float]:
+    """Distance from the axis at which the distorted one first stops growing, and the latter there; by trying all."""
+    k = np.append(distortion, np.zeros(8))
+    r = np.linspace(0.0, FARTHEST[model], 400_001)
+    over, under = (k[:4], np.zeros(1)) if model == "equidistant" else (k[[0, 1, 4]], k[5:8])
+    numerator, denominator = (1.0 + sum(c * r ** (2 * i + 2) for i, c in enumerate(cs)) for cs in (over, under))
+    distorted = r * numerator / denominator
+    falls = (np.diff(distorted) <= 0) | (denominator[1:] <= 0)
+    assume(falls.any())
+    turn = int(np.argmax(falls))
+    return float(r[turn]), float(distorted[turn])
+
+
+@pytest.mark.parametrize("model", FOLDING)
+@settings(deadline=None)
+@given(data=st.data(), focal=st.floats(100.0, 600.0), bearing=st.floats(-3.1, 3.1))
+def test_nothing_beyond_the_turning_point_of_a_lens_is_seen(model: str, data: st.DataObject, focal, bearing) -> None:
+    distortion = np.array(data.draw(FOLDING[model]))
+    cam = Camera(640, 480, np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]]), model, distortion)
+    turn, reached = turning_point(model, distortion)
+    across = np.array([np.cos(bearing), np.sin(bearing)])
+
+    def towards(radius: np.ndarray) -> np.ndarray:
+        angle = radius if model == "equidistant" else np.arctan(radius)
+        return np.column_stack([np.outer(np.sin(angle), across), np.cos(angle)])
+
+    assert not cam.project(towards(np.linspace(turn, FARTHEST[model], 200)[1:]))[1].any()
+
+    rays = towards(np.linspace(0.01, 0.9, 50) * turn)
+    shown, seen = cam.project(rays)
+    inside = seen & (np.abs(shown - (319.5, 239.5)) <= (320, 240)).all(axis=1)
+    back = cam.rays(shown[inside])
+    np.testing.assert_allclose(back / np.linalg.norm(back, axis=1)[:, None], rays[inside], atol=1e-3)
+    # Tangential terms move the rim by up to three times their size times the square of its radius.
+    dark = focal * (reached + 0.01 + 6e-3 * turn**2) * across + (319.5, 239.5)
+    assert np.isnan(cam.rays([dark])).all()
+
+
+def test_an_image_that_shows_all_of_a_lens_is_bounded_by_its_rim() -> None:
+    matrix = np.array([[200.0, 0, 319.5], [0, 200.0, 319.5], [0, 0, 1]])
+    cam = Camera(640, 640, matrix, "equidistant", np.array([-0.12, 0, 0, 0]))  # reaches 222 pixels
+    rays = cam.border_rays
+    np.testing.assert_allclose(np.arccos(rays[:, 2]), np.sqrt(1 / 0.36))
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=1), 1.0)
+    assert np.isnan(cam.pixel_rays[0, 0]).all() and np.isfinite(cam.pixel_rays[320, 100:540]).all()
 
 
 def test_an_equidistant_lens_sees_sideways() -> None:

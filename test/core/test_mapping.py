@@ -263,6 +263,26 @@ def test_a_downward_camera_sees_all_around(model: str) -> None:
         assert 0 <= at(mapper, x, y) < 25
 
 
+@settings(max_examples=10, deadline=None)
+@given(k1=st.floats(-0.13, -0.07), pitch=st.floats(-0.1, 0.6), roll=st.floats(-0.1, 0.1))
+def test_ground_that_the_lens_does_not_show_is_never_free(k1: float, pitch: float, roll: float) -> None:
+    """However the image looks outside of the circle that the lens lights."""
+    camera = Camera(640, 480, np.array([[200.0, 0, 319.5], [0, 200.0, 239.5], [0, 0, 1]]), "equidistant", [k1, 0, 0, 0])
+    mount = pose.base_from_optical([0.0, 0.0, 1.0], roll, pitch, 0.0)
+    mapper = GridMapper(TABLE, replace(EXACT, size_x=30.0, size_y=30.0, max_range=15.0))
+    mask = np.full((480, 640), ROAD, np.uint8)
+    mapper.update(mask, np.full_like(mask, 255), camera, mount, HERE, 0.0)
+    spec, grid = mapper.occupancy(0.0)
+    x, y = np.meshgrid(*spec.centres())
+    points = np.stack([x, y, np.full_like(x, -1.0)], axis=-1) @ mount[:3, :3]
+    angle = np.arctan2(np.hypot(points[..., 0], points[..., 1]), points[..., 2])
+    field = (-1 / (3 * k1)) ** 0.5  # where theta + k1 theta^3 stops growing
+    cell = 0.5 * np.hypot(0.2, 0.2) / np.linalg.norm(points, axis=-1)
+    assert (grid[angle > field + cell] == -1).all()
+    near = (np.hypot(x, y) > 0.6) & (np.hypot(x, y) < 5.0)
+    assert (grid[near & (angle < 0.7)] >= 0).all(), "what it shows is free as ever"
+
+
 def test_a_camera_that_looks_up_proves_nothing() -> None:
     mapper = GridMapper(TABLE, EXACT)
     mount = pose.base_from_optical([0, 0, 1.5], 0.0, -1.0, 0.0)
