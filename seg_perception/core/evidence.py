@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -142,27 +141,30 @@ def _contacts(ground: NDArray[np.bool_], obstacle: NDArray[np.bool_]) -> NDArray
     return contact
 
 
-class _Margin(NamedTuple):
-    """Of the rows from start to stop: rows by which an obstacle may stand nearer than it looks, and columns by which it
-    may be wider."""
+def overhung(tangents: Tangents, height: float) -> Tangents:
+    """Tangents of the depression angles of the ground that lies OVERHANG farther: h / (h / t + OVERHANG)."""
+    return tangents / (1.0 + tangents * (OVERHANG / height))
 
-    start: int
-    stop: int
-    outwards: int
-    sideways: int
+
+class _Margins(NamedTuple):
+    """outwards: (R,) rows by which an obstacle may stand nearer than it looks, by row. sideways: from one row to
+    another, columns by which it may be wider."""
+
+    outwards: NDArray[np.intp]
+    sideways: tuple[tuple[int, int, int], ...]
 
 
 @lru_cache(_VIEWS)
-def _margins(polar: PolarMap, error: ViewError) -> tuple[_Margin, ...]:
-    """Of all rows, in their order."""
+def _margins(polar: PolarMap, error: ViewError) -> _Margins:
     row = float(polar.tangents[0] - polar.tangents[1])
     column = float(polar.bearings[1] - polar.bearings[0])
-    overhang = polar.tangents**2 * (OVERHANG / polar.view.height)
-    off = error.tangent(polar.tangents) / row + error.outline
-    outwards, sideways = _rounded(overhang / row + off), _rounded(_SIDEWAYS / (polar.distances * column))
-    starts = np.flatnonzero(np.diff(outwards, prepend=-1) | np.diff(sideways, prepend=-1)).tolist()
-    stops = [*starts[1:], len(outwards)]
-    return tuple(_Margin(i, j, int(outwards[i]), int(sideways[i])) for i, j in zip(starts, stops, strict=True))
+    # Errors shrink with the tangent, so that those of the nearer ground bound those at the end of the overhang.
+    nearer = polar.tangents - overhung(polar.tangents, polar.view.height) + error.tangent(polar.tangents)
+    outwards = np.rint(nearer / row + error.outline).astype(np.intp)
+    sideways = np.minimum(_rounded(_SIDEWAYS / (polar.distances * column)), len(polar.bearings))
+    starts = np.flatnonzero(np.diff(sideways, prepend=-1)).tolist()
+    bands = zip(starts, [*starts[1:], len(sideways)], sideways[starts].tolist(), strict=True)
+    return _Margins(outwards, tuple(bands))
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -171,14 +173,27 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.intp]:
     return (np.rint(values / coarse) * coarse).astype(np.intp)
 
 
-def _before(blocked: NDArray[np.uint8], margins: Sequence[_Margin]) -> NDArray[np.uint8]:
+def _before(blocked: NDArray[np.uint8], margins: _Margins) -> NDArray[np.uint8]:
     """(R, C) → (R, C): the highest value within the margin of the row. Beyond the map stand obstacles."""
-    result = np.empty_like(blocked)
-    farthest = max(margin.outwards for margin in margins)
-    padded = cv2.copyMakeBorder(blocked, 0, farthest, 0, 0, cv2.BORDER_CONSTANT, value=_OBSTACLE)
-    for start, stop, rows, columns in margins:
-        kernel = np.ones((rows + 1, 2 * columns + 1), np.uint8)
-        # Anchored at its first row, the kernel looks outwards, not back.
-        band = cv2.dilate(padded[start : stop + rows], kernel, anchor=(columns, 0))
-        result[start:stop] = band[: stop - start]
+    padded = cv2.copyMakeBorder(blocked, 0, 1, 0, 0, cv2.BORDER_CONSTANT, value=_OBSTACLE)
+    result = _highest_outwards(padded, margins.outwards)
+    for start, stop, columns in margins.sideways:
+        if columns:
+            result[start:stop] = cv2.dilate(result[start:stop], np.ones((1, 2 * columns + 1), np.uint8))
+    return result
+
+
+def _highest_outwards(values: NDArray[np.uint8], reach: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """(R + 1, C), (R,) → (R, C): the highest value from each row to `reach` rows farther, or to the last.
+
+    By a sparse table: the highest of any n rows is that of their first and their last 2^k, with 2^k <= n < 2^(k + 1).
+    """
+    first = np.arange(len(reach))
+    last = np.minimum(first + reach, len(reach))
+    power = np.log2(last - first + 1).astype(np.intp)
+    result = np.empty_like(values[:-1])
+    for k in range(int(power.max()) + 1):
+        rows = np.flatnonzero(power == k)
+        result[rows] = np.maximum(values.take(rows, 0), values.take(last[rows] + 1 - 2**k, 0))
+        values = np.maximum(values[: -(2**k)], values[2**k :])
     return result

@@ -14,7 +14,7 @@ from seg_perception.core.cells import ReachableCells
 from seg_perception.core.class_codes import NOTHING, ClassCodes
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.depth import MeasuredView, measure
-from seg_perception.core.evidence import COVERED, NOT_FREE, OVERHANG, Evidence, ViewError, confidence_weights, observe
+from seg_perception.core.evidence import COVERED, NOT_FREE, Evidence, ViewError, confidence_weights, observe, overhung
 from seg_perception.core.grid import GridSpec, RollingGrid
 from seg_perception.core.ground import PolarMap, Viewpoint
 from seg_perception.core.pose import Transform
@@ -222,7 +222,7 @@ class GridMapper:
         """Distance up to which what is seen may really stand within the trusted range."""
         farthest = height / self._trusted_range(camera, height)
         doubt = float(self._error.tangent(farthest)) + (self._config.outline_error + 2.0) / float(camera.matrix[1, 1])
-        return height / max(farthest - doubt - farthest**2 * OVERHANG / height, 0.25 * farthest)
+        return height / max(overhung(farthest, height) - doubt, 0.25 * farthest)
 
     def _fuse(
         self, polar: PolarMap, view: Viewpoint, evidence: Evidence, measured: MeasuredView | None, kept: float

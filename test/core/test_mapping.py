@@ -252,6 +252,15 @@ def test_all_ground_that_a_camera_sees_is_within_its_bounds(focal, tilt, x, y, d
             assert left <= point_x <= right and low <= point_y <= high
 
 
+def test_a_low_camera_that_looks_down_sees_what_is_at_its_feet() -> None:
+    mapper = GridMapper(TABLE, replace(EXACT, resolution=0.02, size_x=2.0, size_y=2.0, max_range=2.0))
+    mount = pose.base_from_optical([0.0, 0.0, 0.15], 0.0, 0.8, 0.0)
+    mask = np.full((360, 640), ROAD, np.uint8)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0)
+    assert all(0 <= at(mapper, x, 0.01) < 25 for x in (0.13, 0.15, 0.17, 0.19))
+    assert at(mapper, 0.27, 0.01) == -1  # the image ends at 0.37 m, and what stands there may overhang
+
+
 @pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
 def test_a_downward_camera_sees_all_around(model: str) -> None:
     camera = Camera(400, 400, np.array([[140.0, 0, 199.5], [0, 140.0, 199.5], [0, 0, 1]]), model, np.zeros(4))
