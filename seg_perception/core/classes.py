@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import ClassTableError
+from seg_perception.core.yaml_file import load_yaml
 
 UNLABELLED = 255
 """Mask id of a pixel without a label; its confidence is always 0."""
@@ -69,9 +69,9 @@ class ClassTable:
     def load(cls, path: Path | str) -> ClassTable:
         """Read `classes:` from a YAML file."""
         try:
-            document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            document = load_yaml(Path(path))
             return cls.from_dicts(document["classes"])
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ClassTableError(f"{path}: cannot read a list `classes:` from it ({error})") from error
 
     def to_dicts(self) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS, Label, LabelSource, colour_code, colour_name
+from seg_perception.core.yaml_file import load_yaml
 
 UNLABELLED_NAME = "unlabelled"
 """Stands for 255 in a remap's file."""
@@ -104,9 +104,9 @@ def load_remap(path: Path, table: ClassTable) -> dict[int | str, int]:
     Raises DataError: not such a file, or a class that the table lacks.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+        document = load_yaml(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(document, dict) or not all(type(label) in (int, str) for label in document):
         raise DataError(f"{path}: is no remap of labels; write lines like 11: {UNLABELLED_NAME}, or sidewalk: pavement")
     targets: dict[int | str, int] = {UNLABELLED_NAME: UNLABELLED, UNLABELLED: UNLABELLED}

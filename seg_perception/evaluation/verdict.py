@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
 from seg_perception.core.errors import DataError
+from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.evaluate_frame import REASONS
 from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE
 from seg_perception.evaluation.whole_file import write_whole
@@ -71,16 +70,11 @@ def check(out: Path, thresholds: Path | None) -> bool:
 def load_thresholds(path: Path) -> list[Threshold]:
     """Raises DataError, one line that names the entry, unless every entry is `name: {min: x, max: y}`."""
     try:
-        text = path.read_text(encoding="utf-8")
-        document, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict) or not document or not isinstance(node, yaml.MappingNode):
+        document = load_yaml(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(document, dict) or not document:
         raise DataError(f"{path}: has no thresholds; write lines like mask.miou: {{min: 0.6}}")
-    names = [key.value for key, _ in node.value]
-    if len(names) > len(document):  # YAML would keep the last of them and forget the others
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path}: {twice} is listed twice; write both bounds in one entry")
     return [_parse(path, str(name), bounds) for name, bounds in document.items()]
 
 

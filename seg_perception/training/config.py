@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 from seg_perception.core.errors import TrainingError
+from seg_perception.core.yaml_file import load_yaml
 from seg_perception.training.layouts import LAYOUTS
 
 LOSSES = ("cross_entropy", "dice", "focal", "lovasz")
@@ -219,6 +218,8 @@ class ExportConfig:
         _require(self.calibration in methods, "calibration", self.calibration, ", ".join(methods))
         _require(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
         _require(self.max_float_layers >= 0, "max_float_layers", self.max_float_layers, "at least 0")
+        for name in ("max_miou_drop", "max_class_drop", "min_agreement", "max_obstacle_to_ground"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 … 1")
 
 
 @dataclass(frozen=True)
@@ -260,8 +261,8 @@ class TrainingConfig:
         """Read a YAML file. Raises TrainingError."""
         path = Path(path)
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
+            document = load_yaml(path)
+        except (OSError, ValueError) as error:
             raise TrainingError(f"{path}: cannot read the training configuration ({error})") from error
         if not isinstance(document, Mapping):
             raise TrainingError(f"{path}: must be a mapping with name, classes, model, train, …")

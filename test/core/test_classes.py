@@ -59,7 +59,8 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     with pytest.raises(ClassTableError, match=path.name):
         ClassTable.load(path)
-    for content in (b"classes: [", "classes: Straße".encode("latin-1"), b"classes: 2024-13-45"):
+    twice, latin = b"classes: []\nclasses: []\n", "classes: Straße".encode("latin-1")
+    for content in (b"classes: [", twice, latin, b"classes: 2024-13-45"):
         path.write_bytes(content)
         with pytest.raises(ClassTableError, match=path.name):
             ClassTable.load(path)

@@ -51,6 +51,10 @@ def test_survives_the_way_to_yaml_and_back(document: dict[str, Any]) -> None:
             "cross_entropy, dice, focal, lovasz: is 0; allowed: at least one",
         ),
         ("schedule", {"focal": -1}, "focal: is -1.0; allowed: 0 or more"),
+        ("export", {"min_agreement": 98}, "export: min_agreement: is 98.0; allowed: 0 … 1"),
+        ("export", {"max_miou_drop": -1}, "max_miou_drop: is -1.0; allowed: 0 … 1"),
+        ("export", {"max_class_drop": 1.5}, "max_class_drop: is 1.5; allowed: 0 … 1"),
+        ("export", {"max_obstacle_to_ground": float("nan")}, "max_obstacle_to_ground: is nan; allowed: 0 … 1"),
     ],
 )
 def test_wrong_values_are_named(document: dict[str, Any], section: str, change: dict[str, Any], message: str) -> None:
@@ -65,6 +69,13 @@ def test_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> None
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"mine\.yaml: cannot read"):
+        TrainingConfig.load(path)
+
+
+def test_a_section_that_is_there_twice_is_refused(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(document) + "train: {folders: [{path: val}]}\n")
+    with pytest.raises(TrainingError, match=r"mine\.yaml: .*line \d+: train is listed twice; make it one entry"):
         TrainingConfig.load(path)
 
 
