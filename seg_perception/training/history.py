@@ -31,6 +31,10 @@ class History:
             rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
         self._rows = [row for row in rows if row["step"] <= up_to]
 
+    def has(self, step: int) -> bool:
+        """Whether there is a row of this step."""
+        return any(row["step"] == step for row in self._rows)
+
     def add(self, row: Mapping[str, float]) -> None:
         """Append a row with at least the key step."""
         self._rows.append(dict(row))

@@ -62,6 +62,10 @@ class Records:
         self._history.load(up_to=step)
         self._from_step = step + 1
 
+    def has(self, step: int) -> bool:
+        """Whether there is a validation of this step."""
+        return self._history.has(step)
+
     def add(self, scores: Scores, *, step: int, elapsed_s: float, learning_rate: float, loss: float) -> None:
         """Of a validation."""
         row = {"step": step, "elapsed_s": elapsed_s, "learning_rate": learning_rate, "loss": loss}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -32,6 +33,8 @@ from seg_perception.training.objective import Objective, objective_of
 from seg_perception.training.precision import keep_depthwise_in_float32
 from seg_perception.training.records import Records, Scores
 from seg_perception.training.validation import validate
+
+log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -88,9 +91,13 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end of the schedule; False when a signal ended it earlier (the state is saved then).
 
+        A training that was resumed at its end, which has its record, is left as it is.
         Raises TrainingError when the loss is not finite or the disk is full, DataError for samples that cannot be
         read; the checkpoints on disk stay those from before.
         """
+        if self.progress >= 1 and self._records.has(self.step):
+            log.info("%s: finished already, at step %d; lengthen the schedule to go on", self._out, self.step)
+            return True
         losses: list[float] = []
         with self._stoppable(), closing(self._batches()) as batches, self._bar() as bar:
             while self.progress < 1 and not self._stop:
@@ -128,7 +135,10 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self._average.network.load_state_dict(state["average"])
         self._objective.load_state_dict(state.get("objective", {}), strict=False)
+        decays = [group["weight_decay"] for group in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])
+        for group, decay in zip(self._optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay  # the state has that of the schedule before
         torch.set_rng_state(state["random"])
         self.step, self._elapsed_s = state["step"], state["elapsed_s"]
         self._rate.load_state_dict(state.get("learning_rate", {}))

@@ -264,7 +264,8 @@ def test_a_remap_is_read_from_yaml(tmp_path: Path) -> None:
     path = tmp_path / "remap.yaml"
     path.write_text('11: 255\nsidewalk: 2\n"#400080": car\nsky: unlabelled\n')
     assert load_remap(path, TABLE) == {11: 255, "sidewalk": 2, "#400080": 2, "sky": 255}
-    for text in ("11: void", "11: 3", "- 11", "1.5: 2", "11: true", "11: [2]", "11: 2\n11: 0", "", "{", "11: 2024-13-45"):
+    twice, impossible = "11: 2\n11: 0", "11: 2024-13-45"
+    for text in ("11: void", "11: 3", "- 11", "1.5: 2", "11: true", "11: [2]", "", "{", twice, impossible):
         path.write_text(text)
         with pytest.raises(DataError, match="remap.yaml") as caught:
             load_remap(path, TABLE)

@@ -136,6 +136,37 @@ def test_loss_that_is_not_finite_before_anything_is_saved_names_no_checkpoint(
     assert not (tmp_path / checkpoint.LAST).exists()
 
 
+def test_a_resumed_training_has_the_weight_decay_of_its_configuration(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"].update(steps=1, weight_decay=0.01)
+    _trainer(document, tmp_path).fit()
+    document["schedule"].update(steps=2, weight_decay=0.5)
+    resumed = _trainer(document, tmp_path)
+    resumed.resume()
+    resumed.fit()
+    groups = checkpoint.load(tmp_path / checkpoint.LAST)["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_a_finished_training_is_left_as_it_is(
+    document: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    document["schedule"].update(steps=2)
+    interrupted = _trainer(document, tmp_path)
+    _stop_at(interrupted, step=1)
+    assert not interrupted.fit()
+    for steps, said in ((1, False), (1, True), (2, False), (2, True)):  # the first one ends where it was interrupted
+        document["schedule"].update(steps=steps)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        resumed = _trainer(document, tmp_path)
+        resumed.resume()
+        caplog.clear()
+        assert resumed.fit()
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert (f"{tmp_path}: finished already, at step {steps}; lengthen" in caplog.text) == (before == after) == said
+    assert [row["step"] for row in _log(tmp_path)] == ["1", "2"]
+
+
 def test_another_model_is_not_resumed(document: dict[str, Any], tmp_path: Path) -> None:
     document["schedule"]["steps"] = 1
     _trainer(document, tmp_path).fit()
