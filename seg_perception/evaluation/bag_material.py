@@ -46,6 +46,13 @@ class BagMaterial:
                     motion = self._motion(stamp_ns(message.header) or received)
                     yield Frame(_image(message, self.compressed), message.header.frame_id, camera, motion)
 
+    def stems(self) -> list[str]:
+        """Stamps, ns; of the camera that `evaluate` takes alone, as the others may have images of the same stamps."""
+        labelled = _front(self._topics)
+        with open_bag(self._path) as bag:
+            stamps = [(t, stamp_ns(m.header)) for topic in self._topics for t, _, m in bag.messages([topic])]
+        return [str(stamp) if stamp and topic == labelled else "" for topic, stamp in stamps]
+
     def _read_surroundings(self, bag: Bag) -> None:
         wanted = [
             name
@@ -66,7 +73,7 @@ class BagMaterial:
         topics = [name for name in topics if bag.count(name)]
         if not topics:
             raise DataError(f"{self._path}: its image topics have no messages; record the camera's images as well")
-        first = next((name for name in topics if "front" in name), topics[0])
+        first = _front(topics)
         if self._odometry and self._mount(_frame_id(bag, first)):
             return [first]
         return [name for name in topics if bag.topics[name] == bag.topics[first]]
@@ -137,6 +144,10 @@ def camera_topics(topics: dict[str, str], path: Path, chosen: str = "") -> list[
     if not cameras:
         raise DataError(f"{path}: no camera images in it; topics: {', '.join(sorted(topics)) or 'none'}")
     return cameras
+
+
+def _front(topics: list[str]) -> str:
+    return next((name for name in topics if "front" in name), topics[0])
 
 
 def _prefix(topic: str) -> str:

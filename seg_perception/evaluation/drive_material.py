@@ -70,6 +70,9 @@ class DriveMaterial:
         for index, image in enumerate(self._images):
             yield Frame(RawImage.from_bgr(image), camera=self.camera, motion=self.motion(index))
 
+    def stems(self) -> list[str]:
+        return self.names
+
     def motion(self, index: int) -> Motion:
         """Pose and speed of the vehicle in a frame."""
         row = self._motion[index]

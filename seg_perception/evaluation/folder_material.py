@@ -32,6 +32,9 @@ class FolderMaterial:
     def __iter__(self) -> Iterator[Frame]:
         return map(self._frame, self._paths)
 
+    def stems(self) -> list[str]:
+        return [path.stem for path in self._paths]
+
     def _frame(self, path: Path) -> Frame:
         data = path.read_bytes()
         if self.compressed:

@@ -77,7 +77,8 @@ class Material(Protocol):
     """Frames in the order in which they are played.
 
     compressed: all frames are EncodedImage (else all are RawImage). mount: None where unknown.
-    why_no_grid: what the material lacks for a grid, else empty. names: what each frame is called, for people.
+    why_no_grid: what the material lacks for a grid, else empty. names: what each frame is called, for people. stems:
+    names of the files of their labels, without suffix; empty where a frame has none.
     """
 
     @property
@@ -91,6 +92,8 @@ class Material(Protocol):
 
     @property
     def names(self) -> Sequence[str]: ...
+
+    def stems(self) -> Sequence[str]: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 

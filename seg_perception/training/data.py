@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ _LOOKED_AT = 500
 """Samples, evenly spread, that tell the frequencies of the classes."""
 
 _FINGERPRINTED = 64
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Source:
         return digest.hexdigest()[:16]
 
 
-def spread(samples: Sequence[Sample], at_most: int) -> Iterator[Sample]:
+def spread(samples: Sequence[_T], at_most: int) -> Iterator[_T]:
     """At most so many of the samples, evenly spread."""
     chosen = min(len(samples), at_most)
     return (samples[index * len(samples) // chosen] for index in range(chosen))

@@ -167,7 +167,7 @@ def _calibration_images(trained: Trained, training: Sequence[Source], material: 
     config = trained.config
     count = config.export.calibration_images
     if material is not None:
-        return _frames(material, count, config)
+        return calibration_frames(material, count, config)
     return _spread(training or load_sources(config, config.train, trained.table), count)
 
 
@@ -177,13 +177,13 @@ def _spread(sources: Sequence[Source], count: int) -> list[NDArray[np.uint8]]:
     return [image for source in sources for image, _ in spread(source.samples, each)]
 
 
-def _frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.uint8]]:
+def calibration_frames(path: Path, count: int, config: TrainingConfig) -> list[NDArray[np.uint8]]:
     """Frames spread evenly over a folder or a bag, at the input's size. Raises DataError, ExportError."""
     material = open_material(path)
-    every = max(1, len(material.names) // count)
+    chosen = set(spread(range(len(material.names)), count))
     resize = Resize(*config.input_size)
-    chosen = [decode(frame.image) for index, frame in enumerate(material) if index % every == 0][:count]
-    readable = [resize.apply(image) for image in chosen if image is not None]
+    decoded = [decode(frame.image) for index, frame in enumerate(material) if index in chosen]
+    readable = [resize.apply(image) for image in decoded if image is not None]
     if not readable:
         raise ExportError(f"{path}: none of its images can be decoded; give a folder of JPEG or PNG files")
     return readable

@@ -19,7 +19,7 @@ from seg_perception.training.samples import Sample
 
 @dataclass(frozen=True)
 class Frame:
-    """name: of the file without its suffix. image: (H, W, 3) uint8 BGR."""
+    """name: of the file of its labels, without suffix. image: (H, W, 3) uint8 BGR."""
 
     name: str
     image: NDArray[np.uint8]
@@ -32,11 +32,12 @@ def load_frames(path: Path, most: int, labels: Collection[str] | None) -> tuple[
     which are for the gate, or None where the gate does without. Raises DataError.
     """
     material = open_material(path / "images" if (path / "images").is_dir() else path)
-    names = [Path(name).stem for name in material.names]
+    names = material.names if labels is None else material.stems()
     for_ranges, for_gate = _split(names, most, labels)
     if not for_ranges or not for_gate:
-        wanted = "none has labels of its name" if labels is not None else "at least two are needed"
-        raise DataError(f"{path}: {len(names)} images, of which {wanted}, e.g. {names[0]}.png")
+        example = next(filter(None, names), "<stamp in ns>")
+        wanted = "at least two are needed" if labels is None else f"none has labels of its name, e.g. {example}.png"
+        raise DataError(f"{path}: {len(names)} images, of which {wanted}")
     chosen = {*for_ranges, *for_gate}
     pictures = {i: decode(frame.image) for i, frame in enumerate(material) if i in chosen}
     found = [

@@ -153,6 +153,14 @@ def test_without_odometry_all_cameras_are_played_and_the_lack_is_named(maker: Ba
     assert all(frame.motion is None for frame in material)
 
 
+def test_labels_have_the_stamps_of_one_camera(maker: BagMaker, tmp_path: Path) -> None:
+    for topic in ("/back/image", "/front/image"):
+        for stamp_ns in (0, 100, 200):
+            maker.image(topic, stamp_ns, 1)
+    maker.close()
+    assert open_material(tmp_path / "bag").stems() == ["", "", "", "", "100", "200"]
+
+
 def test_outputs_of_the_pipeline_are_not_taken_for_cameras(maker: BagMaker, tmp_path: Path) -> None:
     maker.image("/segmentation/mask", 100, 1)
     maker.image("/segmentation/overlay", 100, 1)
@@ -187,7 +195,8 @@ def test_a_folder_of_jpeg_and_png_goes_out_as_it_is(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / name), picture)
     (tmp_path / "notes.txt").write_text("not an image")
     material = open_material(tmp_path)
-    assert material.names == ["a.JPG", "b.png"] and material.compressed and material.why_no_grid
+    assert material.names == ["a.JPG", "b.png"] and material.stems() == ["a", "b"]
+    assert material.compressed and material.why_no_grid
     formats = [frame.image.format for frame in material if isinstance(frame.image, EncodedImage)]
     assert formats == ["jpeg", "png"]
     np.testing.assert_array_equal(decode(list(material)[1].image), picture)

@@ -20,6 +20,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import Source, load_sources
+from seg_perception.training.import_frames import load_frames
 
 STORE = get_typestore(Stores.LATEST)
 IMAGE = "sensor_msgs/msg/Image"
@@ -65,6 +66,16 @@ def _assert_frames(source: Source, seconds: list[int]) -> None:
     for second, (image, labels) in zip(seconds, source.samples, strict=True):
         np.testing.assert_array_equal(image, _frame(second)[0])
         np.testing.assert_array_equal(labels, _frame(second)[1])
+
+
+def test_labels_of_an_import_are_matched_by_stamp(bag: Path) -> None:
+    for_ranges, for_gate = load_frames(bag, 64, {"1000000007", "3000000007", "5000000007"})
+    assert [frame.name for frame in for_ranges] == ["7", "2000000007"]
+    assert [frame.name for frame in for_gate] == ["1000000007", "3000000007"]
+    for second, frame in zip((1, 3), for_gate, strict=True):
+        np.testing.assert_array_equal(frame.image, _frame(second)[0])
+    with pytest.raises(DataError, match=r"drive: 4 images, of which none has labels of its name, e\.g\. 7\.png"):
+        load_frames(bag, 64, {"image"})
 
 
 def test_labels_of_a_topic(document: dict[str, Any], bag: Path) -> None:

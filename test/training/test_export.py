@@ -27,7 +27,7 @@ from seg_perception.engines.torch_program import load_program, save_program
 from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import export_command, export_variants
-from seg_perception.training.config import ExportConfig
+from seg_perception.training.config import ExportConfig, TrainingConfig
 from seg_perception.training.export import export_onnx, halve_weights, verify
 from seg_perception.training.logits import set_temperature
 
@@ -139,6 +139,17 @@ def test_weights_that_half_precision_harms_are_stored_in_full(
     assert "refused with weights stored in half precision; once more in full" in capsys.readouterr().out
     sizes = [(bundle / "model.fp32.onnx").stat().st_size for bundle in (exported.root, tmp_path / "full")]
     assert sizes[1] > 1.5 * sizes[0]
+
+
+@pytest.mark.parametrize(("count", "taken"), [(127, [0, 1, 3, 5]), (64, [0, 1, 2, 3]), (3, [0, 1, 2])])
+def test_frames_for_calibration_are_spread_over_all_there_are(
+    document: dict[str, Any], tmp_path: Path, count: int, taken: list[int]
+) -> None:
+    for value in range(count):
+        cv2.imwrite(str(tmp_path / f"{value:03d}.png"), np.full((HEIGHT, WIDTH, 3), value, np.uint8))
+    frames = export_command.calibration_frames(tmp_path, 64, TrainingConfig.from_dict(document))
+    values = [int(frame.max()) for frame in frames]
+    assert len(values) == min(count, 64) and values[:4] == taken and values[-1] >= count - 2
 
 
 def test_folder_without_training_is_named(tmp_path: Path) -> None:
