@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,20 +150,21 @@ def _identity(request: Request, bundle: Bundle) -> dict[str, Any]:
     given["model"] = {name: variant.model.sha256 for name, variant in bundle.variants.items()}
     given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
     for name in ("bag", "images", "labels"):
-        given[name] = _fingerprint(given[name])
+        given[name] = _fingerprint(given[name], Path(request.out).resolve())
     identity: dict[str, Any] = json.loads(json.dumps(given))
     return identity
 
 
-def _fingerprint(name: str) -> Any:
+def _fingerprint(name: str, out: Path) -> Any:
     """Path, number of files, bytes and time of the newest of what a path names; else the name itself.
 
-    A link to nowhere is no file: among images it is one that cannot be decoded.
+    out: where the results are, absolute; what is below it does not count, as it comes from the evaluation.
     """
     path = Path(name)
     if not name or not path.exists():
         return name
-    files = [file.stat() for file in ([path] if path.is_file() else path.rglob("*")) if os.path.exists(file)]
+    found = [path] if path.is_file() else path.resolve().rglob("*")
+    files = [file.stat() for file in found if file.is_file() and out not in file.parents]
     newest = max((f.st_mtime_ns for f in files), default=0)
     return [str(path.resolve()), len(files), sum(f.st_size for f in files), newest]
 
