@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from seg_perception.core.errors import DataError
 from seg_perception.evaluation.result_files import FRAMES_FILE, read_frames
 
-_Key = tuple[str, str, int, int]
+_Key = tuple[str, str, str | int, int]
+_MADE_UP_NS = 100_000_000
+"""Between the stamps that images of folders get; once these were all that told them apart."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,28 @@ class Pairs:
 def pair(a: Path, b: Path) -> Pairs:
     """The frames of two evaluations' folders that have the same recording, camera and stamp, in the order of `a`.
 
-    Where no recording has the same path in both, the same name will do. Raises DataError: a frames.jsonl that cannot be
-    read, or no frame in common.
+    Images of folders have a name instead of a stamp. Where no recording has the same path in both, the same name will
+    do. Raises DataError: a frames.jsonl that cannot be read or does not tell its images apart, or no frame in common.
     """
-    frames_a, frames_b = ([_slim(frame) for frame in read_frames(folder / FRAMES_FILE)] for folder in (a, b))
+    frames_a, frames_b = (_frames(folder) for folder in (a, b))
     for name in (_path, _short_names):
         keyed_a, keyed_b = (_keyed(frames, name(frames)) for frames in (frames_a, frames_b))
         common = [key for key in keyed_a if key in keyed_b]
         if common:
             runs = (_run([keyed[key] for key in common]) for keyed in (keyed_a, keyed_b))
             return Pairs(*runs, len(common), len(keyed_a) - len(common), len(keyed_b) - len(common))
-    raise DataError(f"{a} and {b}: no frame of the same recording, camera and stamp; evaluate both on the same input")
+    raise DataError(
+        f"{a} and {b}: no frame of the same recording, camera and stamp, nor image of the same folder and name; "
+        "evaluate both on the same input"
+    )
+
+
+def _frames(folder: Path) -> list[dict[str, Any]]:
+    frames = [_slim(frame) for frame in read_frames(folder / FRAMES_FILE)]
+    made_up = (f.get("stamp_ns") == number * _MADE_UP_NS and "name" not in f for number, f in enumerate(frames, 1))
+    if frames and all(made_up):  # one image more or less, and all pairs are of two images
+        raise DataError(f"{folder}: an older version did not note which images it has; remove it and evaluate again")
+    return frames
 
 
 def _slim(frame: dict[str, Any]) -> dict[str, Any]:
@@ -79,11 +92,12 @@ def _short_names(frames: Sequence[Mapping[str, Any]]) -> Callable[[str], str]:
 
 
 def _keyed(frames: Iterable[dict[str, Any]], name: Callable[[str], str]) -> dict[_Key, dict[str, Any]]:
-    """By recording, camera, stamp, and which of several with this stamp it is."""
-    seen: Counter[tuple[str, str, int]] = Counter()
+    """By recording, camera, name or stamp, and which of several with this stamp it is."""
+    seen: Counter[tuple[str, str, str | int]] = Counter()
     keyed = {}
     for frame in frames:
-        key = name(str(frame.get("bag") or "")), str(frame.get("camera") or ""), int(frame.get("stamp_ns") or 0)
+        which = frame.get("name") or int(frame.get("stamp_ns") or 0)
+        key = name(str(frame.get("bag") or "")), str(frame.get("camera") or ""), which
         keyed[(*key, seen[key])] = frame
         seen[key] += 1
     return keyed

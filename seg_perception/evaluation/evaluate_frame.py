@@ -45,7 +45,8 @@ class Frame:
     """What is known of an image so far; the stages fill it in, one after the other.
 
     index: in its bag. camera: name, empty for the only one. received_ns: when it was recorded. source: the image's
-    message, or its file; given up once decoded. stem: name of its label file.
+    message, or its file; given up once decoded. stem: name of its label file. name: of the image's file in its
+    folder; empty for those of recordings.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Frame:
     frame_id: str
     source: Any
     stem: str
+    name: str = ""
     problems: dict[str, str] = field(default_factory=dict)
     """Why there is less of it than was asked for: kind of reason → in detail."""
     latency_ms: dict[str, float] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Frame:
         line: dict[str, Any] = {
             "index": self.index,
             "bag": self.bag,
+            "name": self.name,
             "camera": self.camera,
             "stamp_ns": self.stamp_ns,
             "skipped": "; ".join(self.problems) or None,

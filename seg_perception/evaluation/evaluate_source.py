@@ -65,7 +65,7 @@ class FolderSource:
     def __iter__(self) -> Iterator[Frame | Event]:
         for index, path in enumerate(self._paths):
             stamp = (index + 1) * _FOLDER_PERIOD_NS
-            yield Frame(index, self.name, "", stamp, stamp, "", path, path.stem)
+            yield Frame(index, self.name, "", stamp, stamp, "", path, path.stem, path.name)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _context(out: Path, metrics: Mapping[str, Any], series: FrameSeries) -> dict
         "tiles": list(_tiles(metrics)),
         "charts": list(filter(None, _charts(series))),
         "colours": [(c["name"], [int(value) for value in c["color"]]) for c in metrics.get("classes") or ()],
-        "pictures": picture_groups(out, series.first_stamp_ns, series.camera.tolist()),
+        "pictures": picture_groups(out, series.first_stamp_ns, series.names),
         "grid": _grid(metrics),
         "classes": _classes(metrics.get("mask")),
         "latency": {

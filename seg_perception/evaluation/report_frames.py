@@ -38,8 +38,7 @@ class Skipped:
         """Count one more."""
         self.count += 1
         if self.count <= _SHOWN:
-            camera = f" of {frame['camera']}" if frame.get("camera") else ""
-            self._names.append(f"{frame.get('index')}{camera}")
+            self._names.append(_name(frame))
 
 
 @dataclass(frozen=True)
@@ -47,22 +46,25 @@ class FrameSeries:
     """Figures of N frames in their order.
 
     seconds: (N,) since the first of them, at first_stamp_ns; both None where the stamps do not tell the order of the
-    frames. camera: (N,) names. bag_starts: (frame number, bag), one for each bag. figures: name → (N,), NaN where there
-    is none.
+    frames, or are made up. camera: (N,) names. names: what each frame is called. bag_starts: (frame number, bag), one
+    for each bag. figures: name → (N,), NaN where there is none.
     """
 
     seconds: NDArray[np.float64] | None
     first_stamp_ns: int | None
     camera: NDArray[np.str_]
+    names: Sequence[str]
     bag_starts: Sequence[tuple[int, str]]
     figures: Mapping[str, NDArray[np.float64]]
     skipped: Sequence[Skipped]
 
     @classmethod
     def collect(cls, frames: Iterable[Mapping[str, Any]]) -> FrameSeries:
-        """Keeps numbers only, however many frames there are."""
+        """Keeps numbers and names only, however many frames there are."""
         stamps: list[int] = []
         cameras: list[str] = []
+        names: list[str] = []
+        recorded = True
         starts: list[tuple[int, str]] = []
         figures: dict[str, list[float]] = {name: [] for name in _FIGURES}
         reasons: dict[str, Skipped] = {}
@@ -72,20 +74,29 @@ class FrameSeries:
                 starts.append((number, bag))
             stamps.append(int(frame.get("stamp_ns") or 0))
             cameras.append(str(frame.get("camera") or ""))
+            names.append(_name(frame))
+            recorded &= not frame.get("name")
             for name, (part, key) in _FIGURES.items():
                 value = (frame.get(part) or {}).get(key)
                 figures[name].append(np.nan if value is None else float(value))
             for reason in filter(None, (frame.get("skipped") or "").split("; ")):
                 reasons.setdefault(reason, Skipped(reason, frame.get("detail") or "")).add(frame)
-        seconds = _seconds(stamps) if len(starts) == 1 else None
+        seconds = _seconds(stamps) if recorded and len(starts) == 1 else None
         return cls(
             seconds,
             None if seconds is None else stamps[0],
             np.array(cameras, np.str_),
+            names,
             starts,
             {name: np.array(values) for name, values in figures.items()},
             sorted(reasons.values(), key=lambda skipped: -skipped.count),
         )
+
+
+def _name(frame: Mapping[str, Any]) -> str:
+    """The file of an image of a folder; of a recording the number of the image, and its camera."""
+    camera = f" of {frame['camera']}" if frame.get("camera") else ""
+    return str(frame.get("name") or f"{frame.get('index')}{camera}")
 
 
 def _seconds(stamps: Sequence[int]) -> NDArray[np.float64] | None:

@@ -61,9 +61,9 @@ class PictureGroup:
         return " ".join(text for view, text in _LEGENDS.items() if view in views)
 
 
-def picture_groups(out: Path, first_stamp_ns: int | None, cameras: Sequence[str]) -> list[PictureGroup]:
+def picture_groups(out: Path, first_stamp_ns: int | None, names: Sequence[str]) -> list[PictureGroup]:
     """What `out`/pictures.json lists, by kind. first_stamp_ns: where the captions count the time from, if it tells one.
-    cameras: of all frames, in their order.
+    names: of all frames, in their order.
     """
     path = out / PICTURES_FILE
     try:
@@ -73,7 +73,7 @@ def picture_groups(out: Path, first_stamp_ns: int | None, cameras: Sequence[str]
             groups[entry["kind"]].setdefault(entry["index"], []).append(entry)
         return [
             PictureGroup(
-                _TITLES[kind][0], tuple(_frame(out, views, first_stamp_ns, cameras) for views in frames.values())
+                _TITLES[kind][0], tuple(_frame(out, views, first_stamp_ns, names) for views in frames.values())
             )
             for kind, frames in groups.items()
             if frames
@@ -83,16 +83,15 @@ def picture_groups(out: Path, first_stamp_ns: int | None, cameras: Sequence[str]
 
 
 def _frame(
-    out: Path, entries: Sequence[Mapping[str, Any]], first_stamp_ns: int | None, cameras: Sequence[str]
+    out: Path, entries: Sequence[Mapping[str, Any]], first_stamp_ns: int | None, names: Sequence[str]
 ) -> FramePictures:
     first = entries[0]
-    camera = cameras[first["index"]] if first["index"] < len(cameras) else ""
-    source = f" of {camera}" if camera else ""
+    name = names[first["index"]] if first["index"] < len(names) else first["index"]
     after = "" if first_stamp_ns is None else f", {(first['stamp_ns'] - first_stamp_ns) / 1e9:.1f} s"
     what = _TITLES[first["kind"]][1]
     value = f": {what} {number(first['value'])}" if what and first.get("value") is not None else ""
     views = tuple(View(str(e.get("view", "")), str(e["file"]), _jpeg(out / e["file"])) for e in entries)
-    return FramePictures(f"frame {first['index']}{source}{after}{value}", views)
+    return FramePictures(f"frame {name}{after}{value}", views)
 
 
 def _jpeg(path: Path) -> str:

@@ -138,6 +138,33 @@ def test_frames_are_paired_by_recording_camera_and_stamp(tmp_path: Path) -> None
     assert pairs.count == 40
 
 
+def images_of(count: int) -> list[dict[str, Any]]:
+    """Frames of a folder of images, whose stamps only count."""
+    return [
+        {**frame, "bag": "/data/images", "name": f"{index:03d}.png", "stamp_ns": (index + 1) * 10**8}
+        for index, frame in enumerate(frames_of(count))
+    ]
+
+
+def test_images_of_folders_are_paired_by_name(tmp_path: Path) -> None:
+    frames = images_of(13)
+    fewer = [{**frame, "index": i, "stamp_ns": (i + 1) * 10**8} for i, frame in enumerate(frames[1:])]
+    pairs = pair(write_frames(tmp_path / "a", frames), write_frames(tmp_path / "b", fewer))
+    assert (pairs.count, pairs.only_a, pairs.only_b) == (12, 1, 0)
+    assert pairs.a.confusion is not None
+    np.testing.assert_array_equal(pairs.a.confusion, pairs.b.confusion)
+
+
+def test_images_without_names_are_refused_and_recordings_are_not(tmp_path: Path) -> None:
+    nameless = [{key: value for key, value in frame.items() if key != "name"} for frame in images_of(5)]
+    named, old = write_frames(tmp_path / "a", images_of(5)), write_frames(tmp_path / "b", nameless)
+    for folders in ((named, old), (old, named), (old, old)):
+        with pytest.raises(DataError, match=r"b: an older version did not note which images it has; remove it and"):
+            pair(*folders)
+    simulated = [{**frame, "name": ""} for frame in nameless]  # time that begins at 0
+    assert pair(write_frames(tmp_path / "c", simulated), write_frames(tmp_path / "d", simulated)).count == 5
+
+
 def test_several_recordings_are_told_apart(tmp_path: Path) -> None:
     twice = [{**frame, "bag": f"/x/{name}/bag"} for name in ("one", "two") for frame in frames_of(20)]
     moved = [{**frame, "bag": frame["bag"].replace("/x", "/y/z")} for frame in twice]

@@ -81,6 +81,13 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path: Path) -> None:
     assert f" {diagonal:.0f} " in text.partition("Confusion")[2]
 
 
+def test_images_of_folders_have_names_and_no_time(tmp_path: Path) -> None:
+    frames = [{**frame, "name": f"street_{frame['index']}.png"} for frame in frames_of(60)]
+    text = report(write_run(tmp_path / "run", frames)).text
+    assert "60 frames;" in text and "seconds since the first frame" not in text
+    assert "frame street_10.png:" in text and "no pose 2 street_7.png, street_57.png:" in text
+
+
 def test_recordings_that_failed_and_what_is_damaged_is_said_with_the_verdict(tmp_path: Path) -> None:
     out = write_run(tmp_path / "run", frames_of(12))
     metrics = json.loads((out / "metrics.json").read_text())
