@@ -11,7 +11,7 @@ from typing import Any
 from seg_perception.core.errors import DataError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.demo_report import report
-from seg_perception.evaluation.demo_run import RunRequest, run_nodes
+from seg_perception.evaluation.demo_run import LOGS_FOLDER, PARAMETERS_FILE, RunRequest, recorded_by_demo, run_nodes
 from seg_perception.evaluation.drive_material import DriveRequest, rendered_drive
 from seg_perception.evaluation.evaluate_robot import robot_file
 from seg_perception.evaluation.material import open_material
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the nodes, then report what they published."""
     _check(args)
+    _check_out(args.out, args.images or args.bag)
     require_ros()
     robot_file(args.robot)
     bundle = Bundle.load(args.model)
@@ -66,6 +67,16 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"--rate is {args.rate:g}; give 0.1 to 1000 frames per second")
     if args.frames < 0 or args.seed < 0:
         raise DataError(f"--frames {args.frames} --seed {args.seed}: neither may be negative")
+
+
+def _check_out(out: Path, played: Path | None) -> None:
+    """Raises DataError where something else than the results of an earlier demo would be replaced."""
+    bag = out / "bag"
+    if played and bag.resolve() in (played.resolve(), *played.resolve().parents):
+        raise DataError(f"{played} is where the demo would record to; choose another --out")
+    for name in () if recorded_by_demo(out) else (*_RESULTS, bag.name, PARAMETERS_FILE, LOGS_FOLDER):
+        if (out / name).exists():
+            raise DataError(f"{out / name} was not made here by a demo, which would replace it; choose another --out")
 
 
 def _plain(value: Any) -> Any:

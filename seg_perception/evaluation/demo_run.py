@@ -19,6 +19,8 @@ from seg_perception.evaluation.material import Material, Mount
 from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
 from seg_perception.evaluation.recording import TOPICS
 
+PARAMETERS_FILE, LOGS_FOLDER = "parameters.yaml", "logs"
+
 _SETTLE_S = 2.0
 _READY_S = 120.0
 
@@ -46,11 +48,11 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     shutil.rmtree(bag, ignore_errors=True)
     if isinstance(material, DriveMaterial):
         DriveTruthGrids(material, _layout(request)).prepare(len(material.names[: request.frames or None]))
-    parameters = out / "parameters.yaml"
+    parameters = out / PARAMETERS_FILE
     parameters.write_text(yaml.safe_dump(_parameters(request, material, bag), sort_keys=False), encoding="utf-8")
     with_grid = not material.why_no_grid
     frame_of: dict[int, int] = {}
-    with NodeGroup(out / "logs") as group, contextlib.suppress(KeyboardInterrupt):
+    with NodeGroup(out / LOGS_FOLDER) as group, contextlib.suppress(KeyboardInterrupt):
         files = ["--params-file", str(robot_file(request.robot)), "--params-file", str(parameters)]
         nodes = ["sim_camera", "segmenter", *(["grid_mapper"] if with_grid else []), "recorder"]
         camera, *others = [group.start(name, files) for name in nodes]
@@ -60,6 +62,15 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     if not frame_of:
         raise KeyboardInterrupt
     return frame_of
+
+
+def recorded_by_demo(out: Path) -> bool:
+    """Whether a demo, finished or not, has recorded into `out`: it has left the parameters that its recorder got."""
+    try:
+        nodes = yaml.safe_load((out / PARAMETERS_FILE).read_text(encoding="utf-8"))
+        return bool(nodes["/**/recorder"]["ros__parameters"]["bag"] == str((out / "bag").resolve()))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return False
 
 
 def _follow(

@@ -21,6 +21,7 @@ from seg_perception.evaluation.evaluate_pictures import worst_of
 from seg_perception.evaluation.evaluate_run import Progress, Request, evaluate
 from seg_perception.evaluation.evaluate_worker import COUNT, request_from
 from seg_perception.evaluation.result_files import (
+    BAGS_FOLDER,
     FRAMES_FILE,
     METRICS_FILE,
     PICTURES_FILE,
@@ -28,8 +29,6 @@ from seg_perception.evaluation.result_files import (
     read_frames,
 )
 from seg_perception.evaluation.whole_file import write_whole
-
-BAGS_FOLDER = "bags"
 
 Runner = Callable[[Request], str]
 """Evaluates; returns why it failed, or an empty string."""

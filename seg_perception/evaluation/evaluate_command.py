@@ -16,10 +16,10 @@ from tqdm import tqdm
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS
 from seg_perception.core.labels import load_remap
-from seg_perception.core.writable import writing
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation import evaluate_bags
-from seg_perception.evaluation.evaluate_run import Request, evaluate
+from seg_perception.evaluation.evaluate_resume import claim
+from seg_perception.evaluation.evaluate_run import Request, evaluate, identity
 from seg_perception.evaluation.report import write_report
 from seg_perception.evaluation.verdict import check, load_thresholds
 
@@ -105,8 +105,7 @@ def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:
 
 def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any]) -> dict[str, Any]:
     requests = evaluate_bags.requests_for(_bags(args.bags), common)
-    with writing(Path(args.out), DataError):
-        Path(args.out).mkdir(parents=True, exist_ok=True)
+    claim(Path(args.out), identity(common, Bundle.load(common.model)))
     lock = Lock()
 
     def on_count(count: int) -> None:

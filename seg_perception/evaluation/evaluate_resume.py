@@ -23,10 +23,13 @@ from seg_perception.evaluation.bags import open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, topic
 from seg_perception.evaluation.result_files import (
+    BAGS_FOLDER,
     FRAMES_FILE,
+    JUNIT_FILE,
     METRICS_FILE,
     PICTURES_FILE,
     PICTURES_FOLDER,
+    REPORT_FILE,
     read_frames,
 )
 from seg_perception.evaluation.whole_file import write_whole
@@ -34,15 +37,18 @@ from seg_perception.evaluation.whole_file import write_whole
 REQUEST_FILE = "request.json"
 
 _EARLIER = "interrupted"
+_RESULTS = (FRAMES_FILE, METRICS_FILE, PICTURES_FILE, PICTURES_FOLDER, OUTPUT_BAG, JUNIT_FILE, REPORT_FILE)
+"""The first is there before the others, and goes after them: beside it, all are the evaluation's own."""
 
 
-def prepare(out: Path, request: dict[str, Any]) -> bool:
-    """Make `out` ready for an evaluation; whether it has been finished there before.
+def claim(out: Path, request: dict[str, Any]) -> None:
+    """Note in `out` that it is for the results of this request.
 
-    What an interrupted run of the same request has left goes to `out`/interrupted. Raises DataError where `out` holds
-    another evaluation.
+    Raises DataError, with nothing written, where `out` holds another evaluation, or anything else that results would
+    replace.
     """
     known = out / REQUEST_FILE
+    foreign = (*_RESULTS, BAGS_FOLDER, _EARLIER)
     if known.is_file():
         before = json.loads(known.read_text(encoding="utf-8"))
         changed = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
@@ -50,12 +56,26 @@ def prepare(out: Path, request: dict[str, Any]) -> bool:
             raise DataError(
                 f"{out} holds an evaluation with other {', '.join(changed)}; remove it, or choose another --out"
             )
-        if (out / METRICS_FILE).is_file():
-            return True
-        _put_aside(out)
+        foreign = () if (out / FRAMES_FILE).is_file() else _RESULTS
+    for name in foreign:
+        if (out / name).exists():
+            raise DataError(
+                f"{out / name} was not made by this evaluation, which would replace it; choose another --out"
+            )
     with writing(out, DataError):
         out.mkdir(parents=True, exist_ok=True)
     write_whole(known, json.dumps(request, indent=1) + "\n")
+
+
+def prepare(out: Path, request: dict[str, Any]) -> bool:
+    """Make `out` ready for an evaluation; whether it has been finished there before.
+
+    What an interrupted run of the same request has left goes to `out`/interrupted. Raises DataError as `claim` does.
+    """
+    claim(out, request)
+    if (out / METRICS_FILE).is_file():
+        return True
+    _put_aside(out)
     return False
 
 
@@ -88,16 +108,15 @@ class EarlierMasks:
 def _put_aside(out: Path) -> None:
     """Keep the one that got farther, if this is not the first interruption."""
     earlier = out / _EARLIER
+    shutil.rmtree(out / PICTURES_FOLDER, ignore_errors=True)
+    (out / PICTURES_FILE).unlink(missing_ok=True)
     if _size(out / OUTPUT_BAG) > _size(earlier / OUTPUT_BAG):
         shutil.rmtree(earlier, ignore_errors=True)
         earlier.mkdir()
         for name in (OUTPUT_BAG, FRAMES_FILE):
-            if (out / name).exists():
-                (out / name).rename(earlier / name)
-    for name in (OUTPUT_BAG, PICTURES_FOLDER):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in (FRAMES_FILE, PICTURES_FILE):
-        (out / name).unlink(missing_ok=True)
+            (out / name).rename(earlier / name)
+    shutil.rmtree(out / OUTPUT_BAG, ignore_errors=True)
+    (out / FRAMES_FILE).unlink(missing_ok=True)
 
 
 def _size(folder: Path) -> int:

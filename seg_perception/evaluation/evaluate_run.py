@@ -75,13 +75,14 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     bundle = Bundle.load(request.model)
     labels, ground, source = _labels(request, bundle.table), _ground(request), _source(request, robot)
     on_count(source.count)
-    if prepare(out, _identity(request, bundle)):
+    if prepare(out, identity(request, bundle)):
         on_frames(source.count)
         return _read(out)
     engines = _engines(request, bundle)
     engine = engines[0]
     truth = Truth(bundle.table, engine.resize, robot.mapper.max_range, labels, ground)
     replay = GridReplay(robot, bundle.table, engine.resize, source.kinds, truth)
+    (out / FRAMES_FILE).touch()  # before the other results, as evaluate_resume tells by it whose they are
     pictures = WorstFrames(out, bundle.table, snapshot_indices(source.count))
     output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
     try:
@@ -143,7 +144,7 @@ def _name(bundle: Bundle) -> str:
     return f"{bundle.manifest.name} {bundle.manifest.version}"
 
 
-def _identity(request: Request, bundle: Bundle) -> dict[str, Any]:
+def identity(request: Request, bundle: Bundle) -> dict[str, Any]:
     """Everything that the results depend on, as JSON gives it back."""
     given = asdict(request)
     del given["out"], given["threads"]
@@ -151,8 +152,8 @@ def _identity(request: Request, bundle: Bundle) -> dict[str, Any]:
     given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
     for name in ("bag", "images", "labels"):
         given[name] = _fingerprint(given[name], Path(request.out).resolve())
-    identity: dict[str, Any] = json.loads(json.dumps(given))
-    return identity
+    as_json: dict[str, Any] = json.loads(json.dumps(given))
+    return as_json
 
 
 def _fingerprint(name: str, out: Path) -> Any:

@@ -14,6 +14,8 @@ FRAMES_FILE = "frames.jsonl"
 PICTURES_FILE, PICTURES_FOLDER = "pictures.json", "pictures"
 JUNIT_FILE = "junit.xml"
 REPORT_FILE = "report.html"
+BAGS_FOLDER = "bags"
+"""Those of each recording, where there are many."""
 
 
 def read_frames(path: Path) -> Iterator[dict[str, Any]]:

@@ -150,6 +150,31 @@ def nodes_started_with(out: Path) -> list[str]:
     return [line for line in lines if f"--params-file {out}" in line]
 
 
+@pytest.mark.parametrize("kept", ["bag/bag.mcap", "drive.mp4", "parameters.yaml"])
+def test_what_no_demo_has_made_is_left_alone(tmp_path: Path, kept: str) -> None:
+    mine = tmp_path / "out" / kept
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    done = demo("--images", write_images(tmp_path / "images", 1), "--out", tmp_path / "out")
+    assert done.returncode == 2 and mine.read_text() == "mine"
+    assert f"{tmp_path / 'out' / Path(kept).parts[0]} was not made here by a demo" in done.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+
+
+def test_a_demo_replaces_an_earlier_one_but_not_the_bag_that_it_plays(tmp_path: Path) -> None:
+    out, images = tmp_path / "out", write_images(tmp_path / "images", 2)
+    for frames in (1, 2):
+        done = demo("--images", images, "--out", out, "--frames", frames)
+        assert done.returncode == 0, done.stderr
+        assert summary_of(out)["frames_in"] == frames
+    recorded = next((out / "bag").glob("*.mcap"))
+    before = recorded.read_bytes()
+    for played in (out / "bag", recorded):
+        done = demo("--bag", played, "--out", out)
+        assert done.returncode == 2 and "is where the demo would record to" in done.stderr
+    assert recorded.read_bytes() == before
+
+
 def test_a_node_that_cannot_start_is_named_with_its_reason(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 1)
     done = demo("--images", images, "--out", tmp_path / "out", "--device", "cuda:7")

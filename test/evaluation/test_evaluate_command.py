@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -99,6 +100,51 @@ def test_a_place_that_cannot_be_written_is_one_line(common, tmp_path, capsys, so
     assert main([*common, source, str(tmp_path / "images"), "--out", str(out)]) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {out}: cannot be written (")
     assert (tmp_path / "file").read_text() == "what was there"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--images", "images"], "bag/one.mcap"),
+        (["--images", "images"], "pictures/mine.txt"),
+        (["--bag", "bag"], "bag/one.mcap"),
+        (["--bags", "drive"], "pictures/mine.txt"),
+        (["--bags", "bags/drive"], "bags/drive/one.mcap"),
+        (["--bags", "drive"], "interrupted/mine.txt"),
+    ],
+)
+def test_what_is_not_its_own_is_left_alone_by_an_evaluation(common, bags, tmp_path, capsys, arguments, kept):
+    option, given = arguments
+    mine = tmp_path / kept
+    if mine.suffix == ".mcap":
+        shutil.copytree(bags / "one", mine.parent)
+    else:
+        mine.parent.mkdir()
+        mine.write_text("mine")
+    if given == "images":
+        (tmp_path / given).mkdir()
+        cv2.imwrite(str(tmp_path / given / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    elif not (tmp_path / given).exists():
+        shutil.copytree(bags / "one", tmp_path / given)
+    before = contents(tmp_path)
+    for _ in range(2):
+        assert main([*common, option, str(tmp_path / given), "--out", str(tmp_path)]) == 2
+        assert f"{tmp_path / Path(kept).parts[0]} was not made by this evaluation" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_a_recording_that_came_after_an_evaluation_failed_is_left_alone(common, bags, tmp_path, capsys):
+    command = [*common, "--bag", str(bags / "one"), "--out", str(tmp_path)]
+    assert main([*command, "--precision", "int8"]) == 2, "a variant that the bundle lacks"
+    shutil.copytree(bags / "two", tmp_path / "bag")
+    before = contents(tmp_path)
+    assert main([*command, "--precision", "int8"]) == 2
+    assert "was not made by this evaluation" in capsys.readouterr().err
+    assert contents(tmp_path) == before
 
 
 def test_ray_is_asked_for_only_where_it_is(common, bags, tmp_path, capsys):
