@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,7 +73,8 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     """
     out, robot = Path(request.out), Robot.load(robot_file(request.robot))
     bundle = Bundle.load(request.model)
-    labels, ground, source = _labels(request, bundle.table), _ground(request), _source(request, robot)
+    source, ground = _source(request, robot), _ground(request)
+    labels = _labels(request, bundle.table, source.cameras)
     on_count(source.count)
     if prepare(out, identity(request, bundle)):
         on_frames(source.count)
@@ -199,12 +200,27 @@ def _source(request: Request, robot: Robot) -> Source:
     )
 
 
-def _labels(request: Request, table: ClassTable) -> Labels | None:
+def _labels(request: Request, table: ClassTable, cameras: Sequence[str]) -> Labels | None:
     if not request.labels:
         return None
     if request.bag and not Path(request.labels).is_dir():
         return LabelTopic(_ids(request.label_remap))
-    return LabelFiles(LabelFolder(Path(request.labels), request.label_form, table, dict(request.label_remap)))
+    folders = _label_folders(Path(request.labels), cameras).items()
+    remap = dict(request.label_remap)
+    return LabelFiles({camera: LabelFolder(path, request.label_form, table, remap) for camera, path in folders})
+
+
+def _label_folders(labels: Path, cameras: Sequence[str]) -> dict[str, Path]:
+    """By camera. Several have a folder each: their images may have one stamp. Raises DataError where none has one."""
+    if len(cameras) == 1:
+        return {cameras[0]: labels}
+    folders = {camera: labels / camera for camera in cameras if (labels / camera).is_dir()}
+    if not folders:
+        raise DataError(
+            f"labels {labels}: the recording has the cameras {', '.join(cameras)}; "
+            "put the labels of each into a folder of its name there"
+        )
+    return folders
 
 
 def _ids(remap: tuple[tuple[int | str, int], ...]) -> dict[int, int]:

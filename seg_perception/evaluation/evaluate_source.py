@@ -65,7 +65,7 @@ class FolderSource:
     def __iter__(self) -> Iterator[Frame | Event]:
         for index, path in enumerate(self._paths):
             stamp = (index + 1) * _FOLDER_PERIOD_NS
-            yield Frame(index, self.name, "", stamp, stamp, "", path, path.stem, path.name)
+            yield Frame(index, self.name, "", stamp, stamp, "", path, (path.stem,), path.name)
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ class BagSource:
 
     def _frame(self, index: int, topic: str, received: int, message: Any) -> Frame:
         stamp, header = stamp_ns(message.header), message.header
-        source = (message, topic in self._compressed)
+        source, stems = (message, topic in self._compressed), (str(stamp), f"{index:06d}")
         frame = Frame(
-            index, self.name, self._images[topic], stamp or received, received, header.frame_id, source, str(stamp)
+            index, self.name, self._images[topic], stamp or received, received, header.frame_id, source, stems
         )
         if not stamp:
-            frame.stem = str(index)
+            frame.stems = stems[1:]
             frame.problems[ZERO_STAMP] = f"{topic}: an image without a stamp; the time of its recording is used"
         return frame
 
@@ -133,7 +133,7 @@ class BagSource:
         for topic, reason in broken:
             if topic in self._images:
                 name = self._images[topic]
-                frame = Frame(index + len(frames), self.name, name, received, received, "", None, "")
+                frame = Frame(index + len(frames), self.name, name, received, received, "", None, ())
                 frame.problems[UNDECODABLE] = f"{topic}: {reason}"
                 frames.append(frame)
         broken.clear()

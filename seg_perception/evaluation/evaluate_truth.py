@@ -54,10 +54,10 @@ class FileReader(Protocol):
 
 
 class LabelFiles:
-    """Labels from a folder: by the name of the image's file; of a bag's images by stamp (ns), else by number."""
+    """Labels from folders, one for each camera that has any, under the names that `Frame.stems` gives."""
 
-    def __init__(self, folder: FileReader) -> None:
-        self._folder = folder
+    def __init__(self, folders: Mapping[str, FileReader]) -> None:
+        self._folders = folders
 
     def note(self, event: Event) -> None:
         pass
@@ -66,11 +66,11 @@ class LabelFiles:
         return False
 
     def of(self, frame: Frame) -> NDArray[np.uint8] | None:
-        for stem in (frame.stem, f"{frame.index:06d}"):
-            found = self._folder.read(stem)
-            if found is not None:
-                return found
-        return None
+        folder = self._folders.get(frame.camera)
+        if folder is None:
+            return None
+        found = map(folder.read, frame.stems)
+        return next((labels for labels in found if labels is not None), None)
 
 
 class LabelTopic:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from driving_bags import NS, stamp_ns, write_drive, write_robot
+from test_material import BagMaker
 from threshold_bundle import write_threshold_bundle
 
 from seg_perception.core.errors import DataError
@@ -274,6 +275,46 @@ def test_a_folder_of_images_with_labels(common, tmp_path):
     assert metrics["mask"]["miou"] > 0.98 and metrics["grid"] is None
     assert [line["name"] for line in lines(tmp_path / "out")] == ["0.png", "1.jpg", "2.bmp", "3.png"]
     assert json.loads((tmp_path / "out" / "pictures.json").read_text())[0]["kind"] == "lowest_miou"
+
+
+def test_an_image_does_not_get_the_label_of_the_one_whose_name_is_its_number(common, tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    for number in (1, 2, 3):
+        cv2.imwrite(str(images / f"{number:06}.png"), np.zeros((60, 80, 3), np.uint8))
+    cv2.imwrite(str(labels / "000001.png"), np.zeros((60, 80), np.uint8))
+    run(replace(common, images=str(images), labels=str(labels), out=str(tmp_path / "out")))
+    assert [frame["skipped"] for frame in lines(tmp_path / "out")] == [None, "no label", "no label"]
+
+
+def test_labels_of_a_recording_are_found_by_stamp_or_number(common, tmp_path):
+    bag, labels = write_drive(tmp_path / "bag", 4), tmp_path / "labels"
+    labels.mkdir()
+    for name in (stamp_ns(0), "000002"):
+        cv2.imwrite(str(labels / f"{name}.png"), np.zeros((96, 128), np.uint8))
+    run(replace(common, bag=str(bag), labels=str(labels), out=str(tmp_path / "out")))
+    assert [frame["skipped"] for frame in lines(tmp_path / "out")] == [None, "no label", None, "no label"]
+
+
+def test_each_of_several_cameras_has_labels_of_its_own(common, tmp_path):
+    maker = BagMaker(tmp_path / "bag")
+    for index in range(2):
+        for camera in ("front", "rear"):
+            maker.image(f"/{camera}/image", stamp_ns(index), 0)
+    maker.close()
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    cv2.imwrite(str(labels / f"{stamp_ns(0)}.png"), np.zeros((2, 2), np.uint8))
+    request = replace(common, bag=str(tmp_path / "bag"), topics=("all",), labels=str(labels), out=str(tmp_path / "out"))
+    with pytest.raises(DataError, match="front, rear"):
+        run(request)
+    assert not (tmp_path / "out").exists()
+    (labels / "front").mkdir()
+    (labels / f"{stamp_ns(0)}.png").rename(labels / "front" / f"{stamp_ns(0)}.png")
+    run(request)
+    labelled = [(f["camera"], f["stamp_ns"]) for f in lines(tmp_path / "out") if "confusion" in f]
+    assert labelled == [("front", stamp_ns(0))]
 
 
 def test_pictures_of_the_worst_frames_are_kept_and_no_others(common, drive, tmp_path):

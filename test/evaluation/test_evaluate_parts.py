@@ -57,7 +57,7 @@ class Slow:
 
 def images(values):
     for index, value in enumerate(values):
-        frame = Frame(index, "bag", "", index, index, "camera", None, str(index))
+        frame = Frame(index, "bag", "", index, index, "camera", None, ())
         frame.image = np.full((4, 4, 3), value, np.uint8)
         yield frame
         yield Event("odometry", None, index)
