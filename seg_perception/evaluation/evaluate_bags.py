@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from seg_perception.core.errors import DataError, SegPerceptionError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.evaluate_metrics import Totals
 from seg_perception.evaluation.evaluate_pictures import worst_of
+from seg_perception.evaluation.evaluate_resume import REQUEST_FILE
 from seg_perception.evaluation.evaluate_run import Progress, Request, evaluate
 from seg_perception.evaluation.evaluate_worker import COUNT, request_from
 from seg_perception.evaluation.result_files import (
@@ -35,17 +37,20 @@ Runner = Callable[[Request], str]
 
 
 def requests_for(bags: Sequence[Path], common: Request) -> list[Request]:
-    """One request per bag, each with a folder of its own below the common one."""
-    names: set[str] = set()
-    requests = []
-    for bag in bags:
-        name, number = bag.stem, 1
-        while name in names:
-            number += 1
-            name = f"{bag.stem}_{number}"
-        names.add(name)
-        requests.append(replace(common, bag=str(bag), out=str(Path(common.out) / BAGS_FOLDER / name)))
-    return requests
+    """One request per bag, each with a folder of its own below the common one, the same whatever other bags there are.
+
+    Raises DataError where there are results of a bag that is not among these: they would be lost to the common ones.
+    """
+    folders = {Path(common.out) / BAGS_FOLDER / _name(bag): bag for bag in bags}
+    for known in sorted(Path(common.out).glob(f"{BAGS_FOLDER}/*/{REQUEST_FILE}")):
+        if known.parent not in folders:
+            raise DataError(f"{known.parent}: --bags does not name its recording; name it, too, or remove the folder")
+    return [replace(common, bag=str(bag), out=str(folder)) for folder, bag in folders.items()]
+
+
+def _name(bag: Path) -> str:
+    """Of its results; two that are called the same lie in different places."""
+    return f"{bag.stem}-{sha256(str(bag.resolve()).encode()).hexdigest()[:8]}"
 
 
 def evaluate_all(requests: Sequence[Request], workers: int, run: Runner) -> list[tuple[Request, str]]:

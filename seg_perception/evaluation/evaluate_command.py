@@ -104,8 +104,9 @@ def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:
 
 
 def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any]) -> dict[str, Any]:
-    requests = evaluate_bags.requests_for(_bags(args.bags), common)
+    bags = _bags(args.bags)
     claim(Path(args.out), identity(common, Bundle.load(common.model)))
+    requests = evaluate_bags.requests_for(bags, common)
     lock = Lock()
 
     def on_count(count: int) -> None:

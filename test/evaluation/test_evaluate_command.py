@@ -63,9 +63,39 @@ def test_many_bags_give_one_result_and_one_that_fails_is_named(common, bags, tmp
     assert [frame["bag"] for frame in frames] == [str(bags / "one")] * 4 + [str(bags / "two")] * 6
     for entry in json.loads((out / "pictures.json").read_text()):
         assert (out / entry["file"]).is_file()
-    single = json.loads((out / "bags" / "two" / "metrics.json").read_text())
+    [single] = (out / "bags").glob("two-*")
+    single = json.loads((single / "metrics.json").read_text())
     assert single["frames"]["read"] == 6
     assert (out / "report.html").is_file()
+
+
+def test_a_recording_that_is_added_leaves_the_others_as_they_are(common, bags, tmp_path):
+    out, recordings = tmp_path / "out", tmp_path / "recordings"
+    named = [str(recordings / year / "drive") for year in ("*", "2025")]
+    for year, frames in (("2025", 4), ("2024", 8)):
+        shutil.copytree(bags / "one", recordings / year / "drive")
+        finished = {path: path.stat().st_mtime_ns for path in out.glob("bags/*/metrics.json")}
+        assert main([*common, "--bags", *named, "--out", str(out)]) == 0
+        assert json.loads((out / "metrics.json").read_text())["frames"]["read"] == frames
+        assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
+
+
+def test_many_recordings_and_another_evaluation_do_not_share_a_folder(common, bags, tmp_path, capsys):
+    single, many = ["--bag", str(bags / "two")], ["--bags", str(bags / "one")]
+    other_options, other_bag = [*many, "--truth-lidar", "/lidar"], ["--bags", str(bags / "two")]
+    for first, second, reason in (
+        (single, many, "holds an evaluation with other bag"),
+        (many, single, "holds an evaluation with other bag"),
+        (many, other_options, "holds an evaluation with other truth_lidar"),
+        (many, other_bag, "--bags does not name its recording"),
+    ):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert main([*common, *first, "--out", str(out)]) == 0
+        before = contents(out)
+        assert main([*common, *second, "--out", str(out)]) == 2
+        assert reason in capsys.readouterr().err
+        assert contents(out) == before
+        assert main([*common, *first, "--out", str(out)]) == 0, "the same again is welcome"
 
 
 def test_when_no_bag_can_be_evaluated_that_is_an_error(common, bags, tmp_path, capsys):
