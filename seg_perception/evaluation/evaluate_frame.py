@@ -45,8 +45,8 @@ class Frame:
     """What is known of an image so far; the stages fill it in, one after the other.
 
     index: in its bag. camera: name, empty for the only one. received_ns: when it was recorded. source: the image's
-    message, or its file; given up once decoded. stems: what its label file may be called, the surest first. name: of the
-    image's file in its folder; empty for those of recordings.
+    message, or its file; given up once decoded. stems: what its label file may be called, the surest first. name: of
+    the image's file in its folder; empty for those of recordings.
     """
 
     index: int
