@@ -45,7 +45,7 @@ class SegmentationClass:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Classes in the order of their ids, with lookup tables over all 256 mask values."""
+    """Classes, with lookup tables over all 256 mask values."""
 
     classes: tuple[SegmentationClass, ...]
 
@@ -73,6 +73,19 @@ class ClassTable:
             return cls.from_dicts(document["classes"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ClassTableError(f"{path}: cannot read a list `classes:` from it ({error})") from error
+
+    def for_network(self, source: Path | str) -> ClassTable:
+        """The same table, if id i is entry i, as output i of a network stands for it. Raises ClassTableError otherwise.
+
+        source: where the table is from. Only masks made elsewhere may have ids with gaps, or in another order.
+        """
+        for index, entry in enumerate(self.classes):
+            if entry.id != index:
+                raise ClassTableError(
+                    f"{source}: class {index} of the network is {entry.name}, but has id {entry.id}; "
+                    f"list the ids 0..{len(self.classes) - 1} in order, and remap labels with other ids"
+                )
+        return self
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Inverse of `from_dicts`, of plain YAML types."""

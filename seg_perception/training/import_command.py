@@ -74,13 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import; 0 when a bundle was written. Raises ModelImportError, ExportError, DataError, BundleError."""
+    """Import; 0 when a bundle was written. Raises ModelImportError, ExportError, DataError, and those of its files."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if args.threads < 1:
         raise ModelImportError(f"--threads is {args.threads}; give at least 1")
     require_target(args.out)  # better known before the gate
     torch.set_num_threads(args.threads)
-    table = ClassTable.load(args.classes)
+    table = ClassTable.load(args.classes).for_network(args.classes)
     network, preprocessing, checkpoint = _open(args, len(table.classes))
     graph = wrap(network, preprocessing, len(table.classes))
     spec = InputSpec(network.width, network.height, args.resize)

@@ -33,12 +33,13 @@ class Trained:
     def load(cls, training: Path, config_path: Path | None = None, file: str = checkpoint.BEST) -> Trained:
         """The best averaged weights of a training; pruned ones as they are.
 
-        config_path: another configuration than the training's, e.g. as the data moved. Raises TrainingError.
+        config_path: another configuration than the training's, e.g. as the data moved. Raises TrainingError, or
+        ClassTableError where the classes are not in the order of the network's outputs.
         """
         path = training / file
         state = checkpoint.load(path)
         config = TrainingConfig.load(config_path) if config_path else TrainingConfig.from_dict(state["config"])
-        table = ClassTable.from_dicts(state["classes"])
+        table = ClassTable.from_dicts(state["classes"]).for_network(path)
         model = config.model
         network = build(model.architecture, model.encoder, model.options, len(table.classes))
         weights, ranges = split_ranges(state["average"])

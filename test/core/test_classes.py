@@ -55,6 +55,15 @@ def test_wrong_tables_are_refused_by_name(entries: list, words: str) -> None:
         ClassTable.from_dicts(entries)
 
 
+def test_a_network_needs_the_ids_in_order() -> None:
+    table = ClassTable.load(CAMVID)
+    assert table.for_network(CAMVID) is table
+    with pytest.raises(
+        ClassTableError, match=r"t\.yaml: class 0 of the network is road, but has id 3; list the ids 0\.\.0"
+    ):
+        ClassTable.from_dicts([ROAD]).for_network("t.yaml")
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     with pytest.raises(ClassTableError, match=path.name):
