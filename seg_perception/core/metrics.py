@@ -38,9 +38,11 @@ def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float:
-    """Mean IoU over the classes that occur; NaN when none does."""
-    values = iou(matrix)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    """Mean IoU over the classes that occur in the labels; NaN when none does.
+
+    A class that is only predicted counts against those that it covers: as an IoU of 0, one stray pixel would cost 1/n.
+    """
+    return _mean_of_true(iou(matrix), matrix)
 
 
 def dice(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -48,6 +50,16 @@ def dice(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     hit = np.diag(matrix).astype(np.float64)
     both = matrix.sum(0) + matrix.sum(1)
     return np.divide(2 * hit, both, out=np.full(len(hit), np.nan), where=both > 0)
+
+
+def mean_dice(matrix: NDArray[np.int64]) -> float:
+    """Mean Dice coefficient over the classes that occur in the labels, as `mean_iou`."""
+    return _mean_of_true(dice(matrix), matrix)
+
+
+def _mean_of_true(values: NDArray[np.float64], matrix: NDArray[np.int64]) -> float:
+    occurs = matrix.any(1)
+    return float(values[occurs].mean()) if occurs.any() else float("nan")
 
 
 def pixel_accuracy(matrix: NDArray[np.int64]) -> float:

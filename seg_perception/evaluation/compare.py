@@ -106,19 +106,19 @@ def _mask_figures(pairs: Pairs, classes: Mapping[str, int]) -> Iterator[_Figure]
     if a is None or b is None or a.shape != b.shape:
         return
     labelled = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
-    counts = [_hits_and_unions(np.where(labelled[:, None, None], matrices, 0.0)) for matrices in (a, b)]
+    counts = [_hits_unions_truth(np.where(labelled[:, None, None], matrices, 0.0)) for matrices in (a, b)]
     frames = int(labelled.sum())
-    yield _Figure("mask.miou", *(_mean_ratio(hit, union) for hit, union, _ in counts), frames, True)
-    yield _Figure("mask.pixel_accuracy", *(_ratio(hit.sum(1), pixels) for hit, _, pixels in counts), frames, True)
+    yield _Figure("mask.miou", *(_mean_iou(*parts) for parts in counts), frames, True)
+    yield _Figure("mask.pixel_accuracy", *(_ratio(hit.sum(1), truth.sum(1)) for hit, _, truth in counts), frames, True)
     for name, i in classes.items():
         yield _Figure(f"mask.iou.{name}", *(_ratio(hit[:, i], union[:, i]) for hit, union, _ in counts), frames, True)
 
 
-def _hits_and_unions(matrices: NDArray[np.floating]) -> tuple[NDArray[np.float64], ...]:
-    """(N, k, k) confusion → (N, k) pixels right, (N, k) pixels in truth or prediction, (N,) pixels."""
+def _hits_unions_truth(matrices: NDArray[np.floating]) -> tuple[NDArray[np.float64], ...]:
+    """(N, k, k) confusion → pixels right, pixels in truth or prediction, pixels of the truth, (N, k) each."""
     hit = np.diagonal(matrices, axis1=1, axis2=2).astype(np.float64)
     rows, columns = matrices.sum(2, np.float64), matrices.sum(1, np.float64)
-    return hit, rows + columns - hit, rows.sum(1)
+    return hit, rows + columns - hit, rows
 
 
 _GRID_SHARES = {
@@ -169,13 +169,13 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Statistic:
     return lambda weights: _divide(weights @ part, weights @ whole)
 
 
-def _mean_ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Statistic:
-    """Mean over the k columns of (N, k) of the ratios that exist."""
+def _mean_iou(hit: NDArray[np.float64], union: NDArray[np.float64], truth: NDArray[np.float64]) -> Statistic:
+    """Of (N, k) pixels: as core.metrics.mean_iou, over the classes that occur in the labels of the drawn frames."""
 
     def statistic(weights: Weights) -> NDArray[np.float64]:
-        ratios = _divide(weights @ part, weights @ whole)
-        exist = np.isfinite(ratios)
-        return _divide(np.where(exist, ratios, 0.0).sum(1), exist.sum(1).astype(np.float64))
+        occurs = weights @ truth > 0
+        ratios = _divide(weights @ hit, weights @ union)
+        return _divide(np.where(occurs, ratios, 0.0).sum(1), occurs.sum(1).astype(np.float64))
 
     return statistic
 

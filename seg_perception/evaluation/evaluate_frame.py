@@ -100,7 +100,7 @@ class Frame:
         self.picture = self.segmentation = self.grid = self.labels = self.truth = None
 
     def miou(self) -> float | None:
-        """Over the classes that occur in it; None without labels."""
+        """Over the classes that occur in its labels; None without labels."""
         return None if self.confusion is None else _number(mean_iou(self.confusion))
 
     def false_free(self) -> float | None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable, Kind
-from seg_perception.core.metrics import confusion, iou
+from seg_perception.core.metrics import confusion, mean_iou
 from seg_perception.models.deploy import Deployed
 from seg_perception.training.data import Source, spread
 
@@ -56,12 +56,12 @@ def _fit(parts: Sequence[Pixels], table: ClassTable) -> NDArray[np.float32]:
 
 
 def _score(parts: Sequence[Pixels], offsets: NDArray[np.float32], table: ClassTable) -> tuple[float, int]:
-    """Mean of the sources' mIoU, over the classes in their labels; and how many pixels of obstacles become ground."""
+    """Mean of the sources' mIoU, and how many pixels of obstacles become ground."""
     kinds = table.kinds[: len(offsets)]
     decided = (((logits + offsets).argmax(1).astype(np.uint8), labels) for logits, labels in parts)
     matrices = [confusion(mask, labels, len(offsets)) for mask, labels in decided]
     dangerous = sum(int(matrix[kinds == Kind.OBSTACLE][:, kinds == Kind.GROUND].sum()) for matrix in matrices)
-    scores = [iou(matrix)[matrix.any(1)].mean() for matrix in matrices]
+    scores = [mean_iou(matrix) for matrix in matrices]
     return float(np.mean(scores)) if scores else 0.0, dangerous
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.metrics import dice, iou, mean_iou, pixel_accuracy
+from seg_perception.core.metrics import iou, mean_dice, mean_iou, pixel_accuracy
 from seg_perception.training.confusion_picture import confusion_picture
 from seg_perception.training.history import History
 from seg_perception.training.whole_file import write_whole
@@ -40,8 +40,7 @@ class Scores:
         """mIoU, mean Dice, pixel accuracy and the IoU of every class that occurs, by source."""
         result: dict[str, float] = {f"miou {name}": value for name, value in self.miou.items()}
         for name, matrix in self.confusions.items():
-            coefficients = dice(matrix)
-            result[f"dice {name}"] = float(np.nanmean(coefficients)) if np.isfinite(coefficients).any() else np.nan
+            result[f"dice {name}"] = mean_dice(matrix)
             result[f"accuracy {name}"] = pixel_accuracy(matrix)
             pairs = zip(table.classes, iou(matrix), strict=True)
             result |= {f"iou {name} {c.name}": float(value) for c, value in pairs if np.isfinite(value)}

@@ -31,6 +31,14 @@ def test_mean_iou_leaves_absent_classes_out() -> None:
     assert np.isnan(metrics.mean_iou(np.zeros((5, 5), np.int64)))
 
 
+def test_a_class_that_the_labels_lack_counts_against_those_that_it_covers() -> None:
+    labels = np.array([[0, 0, 1, 1]], np.uint8)
+    matrix = metrics.confusion(np.array([[0, 4, 1, 1]], np.uint8), labels, 5)
+    assert metrics.mean_iou(matrix) == pytest.approx((1 / 2 + 1) / 2)
+    assert metrics.mean_dice(matrix) == pytest.approx((2 / 3 + 1) / 2)
+    assert metrics.iou(matrix)[4] == 0.0 and np.isnan(metrics.mean_dice(np.zeros((5, 5), np.int64)))
+
+
 def test_sizes_that_differ_are_refused() -> None:
     with pytest.raises(DataError, match="resize"):
         metrics.confusion(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)

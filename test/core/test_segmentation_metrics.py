@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from seg_perception.core.metrics import confusion, dice, iou, mean_iou, pixel_accuracy
+from seg_perception.core.metrics import confusion, dice, iou, mean_dice, mean_iou, pixel_accuracy
 
 N = 5
 
@@ -40,6 +40,11 @@ def test_equal_to_torchmetrics(seed: int, present: set[int], void: float) -> Non
     f1 = multiclass_f1_score(predicted, truth, average="none", **options).numpy()
     np.testing.assert_allclose(dice(matrix)[occurs], f1[occurs], atol=1e-6)
     if occurs.any():
-        assert mean_iou(matrix) == pytest.approx(theirs[occurs].mean(), abs=1e-6)
+        labelled = matrix.any(1)
+        assert mean_iou(matrix) == pytest.approx(theirs[labelled].mean(), abs=1e-6)
+        assert mean_dice(matrix) == pytest.approx(f1[labelled].mean(), abs=1e-6)
+        if labelled.all():
+            macro = multiclass_jaccard_index(predicted, truth, average="macro", **options)
+            assert mean_iou(matrix) == pytest.approx(float(macro), abs=1e-6)
         accuracy = multiclass_accuracy(predicted, truth, average="micro", **options)
         assert pixel_accuracy(matrix) == pytest.approx(float(accuracy), abs=1e-6)

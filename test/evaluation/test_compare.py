@@ -89,6 +89,20 @@ def test_figures_of_all_frames_are_those_of_metrics_json(tmp_path: Path) -> None
     assert found["latency_ms.infer.p50"].a == pytest.approx(metrics["latency_ms"]["infer"]["p50"])
 
 
+def test_a_class_that_the_labels_lack_is_not_in_the_mean(tmp_path: Path) -> None:
+    frames, stray = frames_of(60), frames_of(60)
+    scored = [(a, b) for a, b in zip(frames, stray, strict=True) if "confusion" in a]
+    for one, other in scored:
+        one["confusion"][6] = other["confusion"][6] = [0] * len(IDS)
+        for row in (*one["confusion"], *other["confusion"]):
+            row[6] = 0
+    scored[0][1]["confusion"][0][6] = 1
+    found = compared(tmp_path, frames, stray)["mask.miou"]
+    assert 0 < found.a - found.b < 1e-4
+    iou = metrics_of(frames)["mask"]["iou"].values()
+    assert found.a == pytest.approx(np.nanmean(list(iou)), rel=1e-5)
+
+
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     frames = frames_of(60)
     for difference in compared(tmp_path, frames, frames).values():

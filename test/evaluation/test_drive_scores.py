@@ -141,6 +141,14 @@ def test_a_class_that_the_model_lacks_is_left_out() -> None:
     assert miou == pytest.approx(1.0)
 
 
+def test_a_class_that_the_street_lacks_is_not_in_the_mean() -> None:
+    labels = np.array([[[0, 0, 1, 1]]], np.uint8)
+    recording = FakeRecording([(7, np.array([[0, 2, 1, 1]], np.uint8))], [])
+    classes = table("road", "wall", "grass")
+    miou = mask_miou(recording, {7: 0}, labels, Resize(4, 1), classes, classes)  # type: ignore[arg-type]
+    assert miou == pytest.approx((1 / 2 + 1) / 2)
+
+
 def test_without_masks_there_is_no_score() -> None:
     labels = np.zeros((1, 2, 2), np.uint8)
     assert mask_miou(FakeRecording([], []), {7: 0}, labels, Resize(2, 2), table("road"), table("road")) is None  # type: ignore[arg-type]

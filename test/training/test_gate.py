@@ -68,6 +68,18 @@ def test_default_limits() -> None:
     assert (limits.max_miou_drop, limits.max_class_drop, limits.max_obstacle_to_ground) == (0.005, 0.015, 0.001)
 
 
+def test_a_stray_pixel_of_a_class_that_the_labels_lack_is_no_loss() -> None:
+    labels = _scenes(20, 0)
+    stray = labels.copy()
+    stray[0, 0, 0] = BOX
+    exact, limits = _measured(labels, labels), dataclasses.replace(FREE, max_miou_drop=0.005)
+    assert judge("stray", _measured(stray, labels), exact, [_source(labels)], TABLE, limits).passed
+    worse = labels.copy()
+    worse[:, 9] = ROAD
+    verdict = judge("worse", _measured(worse, labels), _measured(stray, labels), [_source(labels)], TABLE, limits)
+    assert [failure.split(" 0")[0] for failure in verdict.failures] == ["mIoU drop on s"]
+
+
 def test_loss_of_a_class_is_refused() -> None:
     labels = _scenes(20, 10)
     worse = labels.copy()
