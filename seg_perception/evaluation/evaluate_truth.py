@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,7 +17,7 @@ from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import image_to_mask, stamp_to_ns
 from seg_perception.core.metrics import GridScore, confusion
 from seg_perception.core.pose import Transform
-from seg_perception.core.poses import CameraPose
+from seg_perception.core.poses import JUMP_NS, CameraPose
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
@@ -214,12 +215,12 @@ class Hindsight:
 
     def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
         assert frame.pose and frame.grid
-        if self._path and frame.stamp_ns < self._path[-1][0]:  # time went back
+        if self._path and frame.stamp_ns < self._path[-1][0] - JUMP_NS:  # time went back
             self.finish()
         x, y = frame.pose.world_from_base[:2, 3]
-        self._path.append((frame.stamp_ns, float(x), float(y)))
+        insort(self._path, (frame.stamp_ns, float(x), float(y)))  # several cameras' images are not in order
         frame.unsettled = True
-        self._waiting.append((frame, sight, frame.grid))
+        insort(self._waiting, (frame, sight, frame.grid), key=lambda waiting: waiting[0].stamp_ns)
         while frame.stamp_ns - self._waiting[0][0].stamp_ns > self._HORIZON_NS:
             self._settle()
 
