@@ -19,7 +19,9 @@ from seg_perception.core.errors import CameraError, ImageError, TransformError
 from seg_perception.core.pose import Transform
 
 _NS = 1_000_000_000
-_DECODE_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+"""How images are decoded, to BGR and not rotated by EXIF: calibrations and labels belong to the pixels as stored."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def compressed_to_bgr(msg: Any) -> NDArray[np.uint8]:
         complete = b"IEND" in data[-12:]
     else:
         raise ImageError(f"{what} is neither JPEG nor PNG; publish one of them, or set image_transport: raw")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAGS) if complete else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if complete else None
     if image is None:
         raise ImageError(f"{what} is truncated or corrupt; check the camera driver and the network")
     return image

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import ImageError
-from seg_perception.core.messages import compressed_to_bgr, image_to_bgr
+from seg_perception.core.messages import AS_STORED, compressed_to_bgr, image_to_bgr
 from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_STAMP, Frame
@@ -105,8 +105,7 @@ def _read_file(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {error.strerror or error}") from error
     if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
         return compressed_to_bgr(EncodedImage(path.suffix[1:], data))
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if data else None
     if image is None:
         raise ImageError(f"{path}: not a readable image; remove it or convert it to PNG")
     return np.asarray(image, np.uint8)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.messages import AS_STORED
 from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
 
 _COMPRESSED = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
@@ -39,7 +40,7 @@ class FolderMaterial:
         data = path.read_bytes()
         if self.compressed:
             return Frame(EncodedImage(_COMPRESSED[path.suffix.lower()], data))
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if data else None
         if image is None:
             raise DataError(f"{path}: not a readable image; remove it or convert it to PNG")
         return Frame(RawImage.from_bgr(image.astype(np.uint8, copy=False)))

@@ -14,6 +14,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.messages import AS_STORED
 from seg_perception.core.pose import Transform
 
 TRUE_WIDTH_M = {8: 2.75, 12: 2.80, 16: 2.90, 20: 2.95, 30: 3.00, 40: 3.00}
@@ -77,7 +78,7 @@ def _calibration(path: Path) -> tuple[NDArray[np.float64], Transform]:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), AS_STORED)
     if image is None:
         raise DataError(f"{path}: not a readable image")
     return np.asarray(image, np.uint8)

@@ -18,6 +18,7 @@ from seg_perception.core.classes import ClassTable, Kind
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.messages import AS_STORED
 from seg_perception.core.metrics import OCCUPIED_FROM
 from seg_perception.core.pose import Transform
 
@@ -95,7 +96,7 @@ def read_ground(folder: Path) -> Ground:
         fx, fy, cx, cy = (float(word) for word in (folder / "camera_info.txt").read_text(encoding="utf-8").split())
         optical_from_lidar = _optical_from_lidar(folder / "transforms.yaml")
         mask = np.asarray(cv2.imread(str(folder / "labels.png"), cv2.IMREAD_GRAYSCALE), np.uint8)
-        image = np.asarray(cv2.imread(str(folder / "image.jpg"), cv2.IMREAD_COLOR), np.uint8)
+        image = np.asarray(cv2.imread(str(folder / "image.jpg"), AS_STORED), np.uint8)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a readable RELLIS-3D frame ({error})") from error
     camera = Camera(mask.shape[1], mask.shape[0], np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))

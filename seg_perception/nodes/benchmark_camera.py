@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import ImageError
+from seg_perception.core.messages import AS_STORED
 from seg_perception.nodes.plain import run_plain
 from seg_perception.nodes.readiness import wait_for_subscriptions, wait_until_active
 from seg_perception.ros.conversions import bgr_to_image, camera_to_info
@@ -40,7 +41,7 @@ class BenchmarkCamera(Node):
     def __init__(self) -> None:
         super().__init__("benchmark_camera")
         self._values = ParameterSet(self, BenchmarkCameraParameters).values
-        picture = cv2.imread(self._values.image, cv2.IMREAD_COLOR)
+        picture = cv2.imread(self._values.image, AS_STORED)
         if picture is None:
             raise ImageError(f"{self._values.image}: cannot be read; give the path of a picture")
         height, width = picture.shape[:2]

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
+from seg_perception.core.messages import AS_STORED
 from seg_perception.engines.resize import Resize
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -37,7 +38,7 @@ class Pictures:
     def read(self, index: int) -> Sample:
         """Decode a pair. Raises DataError with the file that is wrong."""
         path = self.images[index]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = cv2.imread(str(path), AS_STORED)
         if image is None:
             raise DataError(f"{path}: cannot be decoded; remove it or replace it")
         labels = self.labels.read(path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,16 @@ def test_a_folder_with_other_formats_goes_out_decoded(tmp_path: Path) -> None:
     for frame in material:
         assert isinstance(frame.image, RawImage) and frame.image.encoding == "bgr8"
         np.testing.assert_array_equal(decode(frame.image), picture)
+
+
+@pytest.mark.parametrize("beside", ["b.png", "b.bmp"])
+def test_images_are_not_turned(tmp_path: Path, upside_down: Callable[[bytes], bytes], beside: str) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[:8] = 255
+    (tmp_path / "a.jpg").write_bytes(upside_down(cv2.imencode(".jpg", picture)[1].tobytes()))
+    cv2.imwrite(str(tmp_path / beside), picture)
+    for frame in open_material(tmp_path):
+        np.testing.assert_allclose(decode(frame.image), picture, atol=3)
 
 
 def test_what_cannot_be_played_is_refused_by_name(tmp_path: Path) -> None:

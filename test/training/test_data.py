@@ -90,6 +90,31 @@ def test_broken_pair_is_named(document: dict[str, Any], tmp_path: Path, damage: 
         _load(document, tmp_path)
 
 
+def test_images_of_one_name_are_both_named(document: dict[str, Any], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2, seed=3)
+    shutil.copy(tmp_path / "images" / "000.png", tmp_path / "images" / "000.jpg")
+    with pytest.raises(DataError, match=r"images/000\.png and .*images/000\.jpg: two images for one label"):
+        _load(document, tmp_path)
+    for hours in ("day", "night"):
+        shutil.copytree(tmp_path / "images", tmp_path / "hours" / hours, ignore=lambda *_: ["000.jpg"])
+    shutil.rmtree(tmp_path / "images")
+    (tmp_path / "hours").rename(tmp_path / "images")
+    with pytest.raises(DataError, match=r"night/000\.png and .*day/000\.png: two images for one label"):
+        _load(document, tmp_path)
+
+
+def test_images_stay_as_stored_like_their_labels(
+    document: dict[str, Any], tmp_path: Path, upside_down: Callable[[bytes], bytes]
+) -> None:
+    write_scenes(tmp_path, 2, seed=3)
+    for path in sorted((tmp_path / "images").iterdir()):
+        jpeg = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+        path.with_suffix(".jpg").write_bytes(upside_down(jpeg))
+        path.unlink()
+    for image, labels in _load(document, tmp_path)[0].samples:
+        assert image[labels == 0, 0].mean() > 150 > image[labels == 1, 0].mean()  # the sky is blue
+
+
 def _flat_source(name: str, value: int, share: float) -> Source:
     sample = np.full((64, 64, 3), value, np.uint8), np.full((64, 64), value, np.uint8)
     return Source(name, [sample], share)
