@@ -273,7 +273,7 @@ def test_a_folder_of_images_with_labels(common, tmp_path):
         "skipped": {"no label": 1, "undecodable image": 2},
     }
     assert metrics["mask"]["miou"] > 0.98 and metrics["grid"] is None
-    assert [line["name"] for line in lines(tmp_path / "out")] == ["0.png", "1.jpg", "2.bmp", "3.png"]
+    assert [line["name"] for line in lines(tmp_path / "out")] == ["0.png", "1.jpg", "2.bmp", "3.png", "4.png"]
     assert json.loads((tmp_path / "out" / "pictures.json").read_text())[0]["kind"] == "lowest_miou"
 
 
