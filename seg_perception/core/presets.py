@@ -53,14 +53,14 @@ def cameras_of(parameters: Mapping[str, Any], default: Sequence[str] = ("",)) ->
 
 
 def node_parameters(document: Any, node: str) -> dict[str, Any]:
-    """Parameters of a node in what a file of ROS parameters holds, later sections over earlier ones.
+    """Parameters of a node in what a file of ROS parameters holds, by dotted names, later sections over earlier ones.
 
     Raises AttributeError or TypeError for a document that is none.
     """
     values: dict[str, Any] = {}
     for name, parameters in _sections(document or {}):
         if name.rpartition("/")[2] in (node, "*", "**"):
-            values.update(parameters)
+            values.update(_dotted(parameters))
     return values
 
 
@@ -71,3 +71,10 @@ def _sections(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str
             yield node, value
         else:
             yield from _sections(value, f"{node}/{key}")
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

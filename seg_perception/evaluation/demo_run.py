@@ -18,6 +18,7 @@ from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.material import Material, Mount
 from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
 from seg_perception.evaluation.recording import TOPICS
+from seg_perception.evaluation.whole_file import write_whole
 
 PARAMETERS_FILE, LOGS_FOLDER = "parameters.yaml", "logs"
 
@@ -49,7 +50,7 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     if isinstance(material, DriveMaterial):
         DriveTruthGrids(material, _layout(request)).prepare(len(material.names[: request.frames or None]))
     parameters = out / PARAMETERS_FILE
-    parameters.write_text(yaml.safe_dump(_parameters(request, material, bag), sort_keys=False), encoding="utf-8")
+    write_whole(parameters, yaml.safe_dump(_parameters(request, material, bag), sort_keys=False))
     with_grid = not material.why_no_grid
     frame_of: dict[int, int] = {}
     with NodeGroup(out / LOGS_FOLDER) as group, contextlib.suppress(KeyboardInterrupt):
@@ -69,7 +70,7 @@ def recorded_by_demo(out: Path) -> bool:
     try:
         nodes = yaml.safe_load((out / PARAMETERS_FILE).read_text(encoding="utf-8"))
         return bool(nodes["/**/recorder"]["ros__parameters"]["bag"] == str((out / "bag").resolve()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return False
 
 

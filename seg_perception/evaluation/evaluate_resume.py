@@ -40,6 +40,9 @@ _EARLIER = "interrupted"
 _RESULTS = (FRAMES_FILE, METRICS_FILE, PICTURES_FILE, PICTURES_FOLDER, OUTPUT_BAG, JUNIT_FILE, REPORT_FILE)
 """The first is there before the others, and goes after them: beside it, all are the evaluation's own."""
 
+OWN = (*_RESULTS, BAGS_FOLDER, _EARLIER, REQUEST_FILE)
+"""What evaluations leave in their folder."""
+
 
 def claim(out: Path, request: dict[str, Any]) -> None:
     """Note in `out` that it is for the results of this request.
@@ -52,7 +55,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     if known.is_file():
         before = json.loads(known.read_text(encoding="utf-8"))
         changed = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
-        if changed:
+        if changed and any((out / name).exists() for name in foreign):
             raise DataError(
                 f"{out} holds an evaluation with other {', '.join(changed)}; remove it, or choose another --out"
             )

@@ -45,7 +45,7 @@ class Robot:
         """From a ROS 2 parameter file with a section for grid_mapper. Raises DataError."""
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            values = _dotted(node_parameters(document, "grid_mapper"))
+            values = node_parameters(document, "grid_mapper")
             config = {f.name: float(values[f.name]) for f in fields(MapperConfig) if f.name in values}
             cameras = tuple(_camera(name, values) for name in cameras_of(values))
             robot = cls(
@@ -79,13 +79,6 @@ def robot_file(robot: str) -> Path:
         names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
         raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
     return path
-
-
-def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _camera(name: str, values: dict[str, Any]) -> RobotCamera:

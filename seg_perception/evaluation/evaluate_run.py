@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +25,13 @@ from seg_perception.evaluation.evaluate_masks import decode_images, segment_imag
 from seg_perception.evaluation.evaluate_metrics import totals_of
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, OutputBag
 from seg_perception.evaluation.evaluate_pictures import WorstFrames, snapshot_indices
-from seg_perception.evaluation.evaluate_resume import EarlierMasks, clean_up, prepare
+from seg_perception.evaluation.evaluate_resume import OWN, EarlierMasks, clean_up, prepare
 from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import Stages
-from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames
+from seg_perception.evaluation.result_files import BAGS_FOLDER, FRAMES_FILE, METRICS_FILE, read_frames
 from seg_perception.evaluation.whole_file import write_whole
 
 _MOST_ENGINES = 4
@@ -151,22 +151,25 @@ def identity(request: Request, bundle: Bundle) -> dict[str, Any]:
     del given["out"], given["threads"]
     given["model"] = {name: variant.model.sha256 for name, variant in bundle.variants.items()}
     given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
+    out = Path(request.out).resolve()
+    together = out.parents[1] if out.parent.name == BAGS_FOLDER else out
+    own = {folder / name for folder in (out, together) for name in OWN}
     for name in ("bag", "images", "labels"):
-        given[name] = _fingerprint(given[name], Path(request.out).resolve())
+        given[name] = _fingerprint(given[name], own)
     as_json: dict[str, Any] = json.loads(json.dumps(given))
     return as_json
 
 
-def _fingerprint(name: str, out: Path) -> Any:
+def _fingerprint(name: str, own: Set[Path]) -> Any:
     """Path, number of files, bytes and time of the newest of what a path names; else the name itself.
 
-    out: where the results are, absolute; what is below it does not count, as it comes from the evaluation.
+    own: what comes from the evaluation, absolute; neither that nor what is below it counts.
     """
     path = Path(name)
     if not name or not path.exists():
         return name
     found = [path] if path.is_file() else path.resolve().rglob("*")
-    files = [file.stat() for file in found if file.is_file() and out not in file.parents]
+    files = [file.stat() for file in found if file.is_file() and own.isdisjoint((file, *file.parents))]
     newest = max((f.st_mtime_ns for f in files), default=0)
     return [str(path.resolve()), len(files), sum(f.st_size for f in files), newest]
 

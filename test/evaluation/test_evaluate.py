@@ -241,7 +241,7 @@ def test_results_of_another_evaluation_are_not_overwritten(common, drive, tmp_pa
         run(replace(common, bag=str(drive), out=str(tmp_path), truth_lidar="/lidar"))
 
 
-@pytest.mark.parametrize("below", ["out", "results/of/today"])
+@pytest.mark.parametrize("below", ["out", "results/of/today", "."])
 def test_results_below_what_was_evaluated_do_not_change_it(common, tmp_path, below):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((60, 80, 3), 200 * index, np.uint8))
@@ -249,6 +249,16 @@ def test_results_below_what_was_evaluated_do_not_change_it(common, tmp_path, bel
     assert run(request) == run(request)
     cv2.imwrite(str(tmp_path / "2.png"), np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(DataError, match="other images, labels"):
+        run(request)
+
+
+def test_images_below_the_results_are_no_results(common, tmp_path):
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    request = replace(common, images=str(tmp_path / "images"), out=str(tmp_path))
+    assert run(request) == run(request)
+    cv2.imwrite(str(tmp_path / "images" / "1.png"), np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DataError, match="other images"):
         run(request)
 
 

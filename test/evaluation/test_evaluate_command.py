@@ -80,6 +80,22 @@ def test_a_recording_that_is_added_leaves_the_others_as_they_are(common, bags, t
         assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
 
 
+def test_many_recordings_may_have_their_results_among_the_labels(common, bags, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    cv2.imwrite(str(labels / "000000.png"), np.zeros((60, 80), np.uint8))
+    command = [*common, "--labels", str(labels), "--out", str(labels / "out")]
+    for recordings in (["one"], ["one", "two"], ["one", "two"]):
+        assert main([*command, "--bags", *(str(bags / name) for name in recordings)]) == 0
+
+
+def test_a_mistake_in_the_options_can_be_corrected_in_the_same_place(common, bags, tmp_path, capsys):
+    command = [*common, "--bags", str(bags / "one"), "--out", str(tmp_path)]
+    assert main([*command, "--topics", "/nothing"]) == 2
+    assert "/nothing" in capsys.readouterr().err
+    assert main(command) == 0
+
+
 def test_many_recordings_and_another_evaluation_do_not_share_a_folder(common, bags, tmp_path, capsys):
     single, many = ["--bag", str(bags / "two")], ["--bags", str(bags / "one")]
     other_options, other_bag = [*many, "--truth-lidar", "/lidar"], ["--bags", str(bags / "two")]

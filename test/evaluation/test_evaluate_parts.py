@@ -60,7 +60,7 @@ def driven_over(stamps_ms):
     """Cells that hindsight finds free, frame by frame, for a robot that drives at 2 m/s."""
     truth, frames = Hindsight(), []
     for index, stamp_ms in enumerate(stamps_ms):
-        frame = Frame(index, "bag", "", stamp_ms * 10**6, 0, "camera", None, str(index))
+        frame = Frame(index, "bag", "", stamp_ms * 10**6, 0, "camera", None, ())
         base = pose.from_rpy((0.002 * stamp_ms, 0.0, 0.0), 0.0, 0.0, 0.0)
         frame.pose, frame.grid = CameraPose(base, base), (SPEC, np.zeros((SPEC.height, SPEC.width), np.int8))
         truth.score(frame, looking(0.0, 0.002 * stamp_ms), None)
@@ -230,6 +230,16 @@ def test_a_robot_reads_what_the_nodes_would(tmp_path):
     np.testing.assert_allclose(front.base_from_optical, pose.base_from_optical((1.0, 0.0, 0.0), 0.0, 0.0, 0.5))
     np.testing.assert_allclose(rear.base_from_optical, pose.base_from_optical((0.0, 0.0, 2.0), 0.0, 0.0, 0.0))
     assert robot.camera("left") is None
+
+
+def test_sections_of_a_robot_complete_each_other_parameter_by_parameter(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        "/**:\n  ros__parameters: {mount: {x: 1.0, z: 1.5}}\n"
+        "grid_mapper:\n  ros__parameters: {mount: {x: 2.0}, mount.y: 0.5}\n"
+    )
+    (camera,) = Robot.load(path).cameras
+    assert camera.base_from_optical[:3, 3].tolist() == [2.0, 0.5, 1.5]
 
 
 def test_a_robot_may_be_below_a_namespace_beside_other_nodes_and_name_its_one_camera(tmp_path):
