@@ -33,10 +33,10 @@ $(BUILD): $(ENVIRONMENT) CMakeLists.txt package.xml $(wildcard msg/*.msg scripts
 demo: $(BUILD)
 	@$(RUN) python -m seg_perception.cli demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(BAG),--bag "$(BAG)") $(ARGS)
 
-## test       all tests (needs torch: 5 GB); ARGS="test/core -k camera" for some
+## test       all tests (needs torch: 5 GB), two files at a time; ARGS="test/core -k camera" for some
 .PHONY: test
 test: $(BUILD) $(TRAINING)
-	@$(RUN) python -m pytest $(ARGS)
+	@$(RUN) python -m pytest -n 2 --dist loadfile $(ARGS)
 
 ## lint       ruff and mypy
 .PHONY: lint

@@ -8,7 +8,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 X86 = 'platform_machine == "x86_64"'
-NOT_X86 = 'platform_machine != "x86_64"'
+OPENVINO = f'{X86} and python_version < "3.14"'  # there are no wheels for others
+NO_OPENVINO = 'platform_machine != "x86_64" or python_version >= "3.14"'
 SHARED = [path for folder in ("config", "msg") for path in Path(folder).rglob("*") if path.is_file()]
 
 setup(
@@ -26,7 +27,7 @@ setup(
     install_requires=["numpy>=1.21", "opencv-python-headless>=4.5,<5", "PyYAML>=5.4", "scipy>=1.8"],
     extras_require={
         # Exactly one ONNX Runtime may be installed: cpu or gpu.
-        "cpu": [f"onnxruntime-openvino>=1.20; {X86}", f"onnxruntime>=1.20; {NOT_X86}"],
+        "cpu": [f"onnxruntime-openvino>=1.20; {OPENVINO}", f"onnxruntime>=1.20; {NO_OPENVINO}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "sim": ["numpy>=1.22", "trimesh>=4", f"embreex>=2.17; {X86}"],
         "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "tqdm>=4.60"],
@@ -46,7 +47,15 @@ setup(
             "onnxscript>=0.1",
             "tqdm>=4.60",
         ],
-        "test": ["pytest>=6.2", "hypothesis>=6.30", "mypy>=1.10", "ruff>=0.8", "types-PyYAML"],
+        "test": [
+            "pytest>=6.2",
+            "pytest-xdist>=3",
+            "hypothesis>=6.30",
+            "torchmetrics>=1.0",
+            "mypy>=1.10",
+            "ruff>=0.8",
+            "types-PyYAML",
+        ],
     },
     entry_points={"console_scripts": ["seg-perception = seg_perception.cli:main"]},
 )

@@ -6,20 +6,23 @@ ros2 launch seg_perception perception.launch.py robot:=car_surround     # with f
 
 from __future__ import annotations
 
+import atexit
 import os
+import tempfile
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from seg_perception.core.errors import DataError
 from seg_perception.core.fastdds import profile_variables
-from seg_perception.core.presets import camera_names, preset, robot_files
+from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
 
@@ -70,6 +73,7 @@ def large_image_transport() -> list[Action]:
 def nodes(context: LaunchContext) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context) for name in (*DEFAULTS, *SWITCHES)}
     files = robot_files(SHARE, given["robot"], given["params_file"])
+    parameters = parameter_file(files)
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
     only_camera = given["camera"].rstrip("/") + "/" if given["camera"] else ""
 
@@ -79,7 +83,7 @@ def nodes(context: LaunchContext) -> list[Action]:
             executable=name,
             name=name,
             namespace=namespace,
-            parameters=[*map(str, files), {**switches, **arguments}],
+            parameters=[parameters, {**switches, **arguments}],
             remappings=remappings,
             output="screen",
             # A busy machine needs more than the usual 5 s to end a process well.
@@ -96,16 +100,38 @@ def nodes(context: LaunchContext) -> list[Action]:
         (f"{c}/depth", f"{c}/{given['depth']}") if c else ("depth", only_camera + given["depth"]) for c in cameras
     ]
     mapper = node("grid_mapper", given["namespace"], {}, [("odom", given["odom"]), *depths])
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=given["namespace"],
-        arguments=["-d", str(SHARE / "config" / "rviz" / "perception.rviz")],
-        parameters=[{"use_sim_time": switches["use_sim_time"]}],
-        remappings=rviz_remappings(cameras[0], only_camera, given["image"]),
-        condition=IfCondition(given["rviz"]),
-    )
-    return [*map(segmenter, cameras), mapper, rviz]
+    viewers = []
+    if given["rviz"] == "true":
+        require_rviz()
+        viewers.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                namespace=given["namespace"],
+                arguments=["-d", str(SHARE / "config" / "rviz" / "perception.rviz")],
+                parameters=[{"use_sim_time": switches["use_sim_time"]}],
+                remappings=rviz_remappings(cameras[0], only_camera, given["image"]),
+            )
+        )
+    return [*map(segmenter, cameras), mapper, *viewers]
+
+
+def parameter_file(files: list[Path]) -> str:
+    """The robot's file, or one for the time of the launch that holds what the user's makes of it."""
+    if len(files) == 1:
+        return str(files[0])
+    with tempfile.NamedTemporaryFile("w", prefix="seg_perception_", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump(merged(map(read_sections, files)), file, sort_keys=False)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return file.name
+
+
+def require_rviz() -> None:
+    """Raises DataError before any node runs: launch would leave the others behind."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError as error:
+        raise DataError("rviz:=true: rviz2 is not installed; apt install ros-$ROS_DISTRO-rviz2") from error
 
 
 def image_remappings(prefix: str, image: str) -> Remappings:

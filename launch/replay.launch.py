@@ -49,6 +49,7 @@ DEFAULTS = {
     "camera": ("camera", "prefix of the camera's topics; where the robot has several cameras, it is the name of each"),
     "image": ("image_raw", "the image's topic below the prefix"),
     "depth": ("depth_registered/image_rect", "that of aligned depth, for robots with use_depth"),
+    "image_transport": ("", "raw, compressed; empty: whichever the bag has of more cameras"),
     "odom": ("odom", "odometry, for bags whose TF does not reach the camera"),
     "namespace": ("", "of the nodes and their topics"),
 }
@@ -82,7 +83,9 @@ def replay(context: LaunchContext) -> list[Action]:
         return resolved_topic("/".join(filter(None, parts)), given["namespace"])
 
     prefixes = [name or given["camera"].rstrip("/") for name in names]
-    transport, images = image_topics(bag, recorded, [resolved(prefix, given["image"]) for prefix in prefixes])
+    transport, images = image_topics(
+        bag, recorded, [resolved(prefix, given["image"]) for prefix in prefixes], given["image_transport"]
+    )
     infos = [resolved(prefix, "camera_info") for prefix in prefixes]
     depths = [topic for topic in (resolved(prefix, given["depth"]) for prefix in prefixes) if topic in recorded]
     inputs = [*images, *infos, *depths, resolved(given["odom"]), "/tf", "/tf_static"]
@@ -171,10 +174,11 @@ def bag_topics(bag: Path) -> dict[str, str]:
     return {topic["name"]: topic["type"] for topic in topics}
 
 
-def image_topics(bag: Path, recorded: dict[str, str], images: list[str]) -> tuple[str, list[str]]:
-    """raw or compressed, whichever the bag has of more cameras, and the topics of all cameras' images in that form.
+def image_topics(bag: Path, recorded: dict[str, str], images: list[str], wanted: str) -> tuple[str, list[str]]:
+    """raw or compressed, and the topics of all cameras' images in that form.
 
-    Raises DataError naming the images that are there, if it has none of these.
+    wanted: one of the two; empty for whichever the bag has of more cameras. Raises DataError naming the images that are
+    there, if it has none of these.
     """
     # Not every driver follows image_transport's naming.
     compressed = [image if image.endswith("compressed") else f"{image}/compressed" for image in images]
@@ -182,9 +186,10 @@ def image_topics(bag: Path, recorded: dict[str, str], images: list[str]) -> tupl
         "raw": sum(recorded.get(topic) == RAW for topic in images),
         "compressed": sum(recorded.get(topic) == COMPRESSED for topic in compressed),
     }
-    if any(counts.values()):
-        transport = max(counts, key=counts.__getitem__)
+    transport = wanted or max(counts, key=counts.__getitem__)
+    if counts.get(transport):
         return transport, images if transport == "raw" else compressed
     there = sorted(topic for topic, kind in recorded.items() if kind in (RAW, COMPRESSED))
     choice = ", ".join(there) or "none at all"
-    raise DataError(f"bag:={bag}: no images on {', '.join(images)}, but on {choice}; choose with camera:= and image:=")
+    what = " ".join(filter(None, ("no", wanted, "images")))
+    raise DataError(f"bag:={bag}: {what} on {', '.join(images)}, but on {choice}; choose with camera:= and image:=")

@@ -8,14 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Before the first node exists. Domains 1..101 are free for applications on Linux; a robot's own nodes usually run in 0.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, …: side by side, children of one process
+_number = os.getppid() + int(_worker[2:]) if _worker else os.getpid()
+os.environ["ROS_DOMAIN_ID"] = str(1 + _number % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+# How long an example takes says how busy the machine is; what is fast enough, the benchmark says.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

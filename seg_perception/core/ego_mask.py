@@ -30,7 +30,7 @@ class EgoMask:
             data = np.frombuffer(Path(path).expanduser().read_bytes(), np.uint8)
         except OSError as error:
             raise ImageError(f"ego_mask {path}: {error.strerror or error}; {advice}") from error
-        pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+        pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
         if pixels is None:
             raise ImageError(f"ego_mask {path}: not an image that can be read; {advice}")
         return cls(pixels > 0)

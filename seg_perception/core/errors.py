@@ -29,6 +29,10 @@ class DeviceLostError(EngineError):
     """The device of an engine is lost or out of memory."""
 
 
+class GridError(SegPerceptionError):
+    """Parameters of the grid are out of range or contradict each other."""
+
+
 class TransformError(SegPerceptionError):
     """The pose of a camera at the stamp of an image is not available."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
+from seg_perception.core.stems import by_stem
 
 _Channel = TypeVar("_Channel", int, NDArray[np.int32])
 
@@ -63,7 +64,7 @@ def colour_name(code: int) -> str:
 def _ids(path: Path, table: ClassTable, _: Sequence[str]) -> LabelSource:
     names = {c.id: c.name for c in table.classes}
     labels = _grey_labels(names, void=(UNLABELLED,))
-    return LabelSource(_by_stem(path.glob("*.png"), path, "<image>.png"), _only_grey(labels), labels)
+    return LabelSource(_found(path.glob("*.png"), path, "<image>.png"), _only_grey(labels), labels)
 
 
 def _colour(path: Path, table: ClassTable, remapped: Sequence[str]) -> LabelSource:
@@ -79,7 +80,7 @@ def _colour(path: Path, table: ClassTable, remapped: Sequence[str]) -> LabelSour
             labels.append(Label(colour_code(red, green, blue), None, key))
     if all(label.code for label in labels):
         labels.append(Label(0, UNLABELLED, "unlabelled", void=True))
-    return LabelSource(_by_stem(path.glob("*.png"), path, "<image>.png"), _only_colour(labels), labels)
+    return LabelSource(_found(path.glob("*.png"), path, "<image>.png"), _only_colour(labels), labels)
 
 
 # github.com/mcordts/cityscapesScripts, helpers/labels.py; the void ones are those with ignoreInEval.
@@ -93,7 +94,7 @@ _CITYSCAPES_VOID = (*range(7), 9, 10, 14, 15, 16, 18, 29, 30, UNLABELLED)
 
 def _cityscapes(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     suffix = "_gtFine_labelIds"
-    files = _by_stem(path.rglob(f"*{suffix}.png"), path, f"*{suffix}.png")
+    files = _found(path.rglob(f"*{suffix}.png"), path, f"*{suffix}.png")
     images = {f"{stem.removesuffix(suffix)}_leftImg8bit": file for stem, file in files.items()}
     labels = _grey_labels(dict(enumerate(_CITYSCAPES.split(", "))), void=_CITYSCAPES_VOID)
     return LabelSource(images, _only_grey(labels), labels)
@@ -109,7 +110,7 @@ def _voc(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     folder = path / "SegmentationClass" if (path / "SegmentationClass").is_dir() else path
     grey = _grey_labels(dict(enumerate(_VOC.split(", "))), void=(0, UNLABELLED))
     colours = [Label(_voc_colour(label.code), label.id, label.name, label.void) for label in grey]
-    files = _by_stem(folder.glob("*.png"), folder, "<image>.png")
+    files = _found(folder.glob("*.png"), folder, "<image>.png")
     return LabelSource(files, lambda _, coloured: colours if coloured else grey, grey)
 
 
@@ -123,7 +124,7 @@ def _voc_colour(index: int) -> int:
 
 def _cvat(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     folder = path / "SegmentationClass"
-    files = _by_stem(folder.rglob("*.png"), path, "labelmap.txt and SegmentationClass/<image>.png")
+    files = _found(folder.rglob("*.png"), path, "labelmap.txt and SegmentationClass/<image>.png")
     labels = _labelmap(path / "labelmap.txt")
     return LabelSource(files, _only_colour(labels), labels)
 
@@ -188,15 +189,11 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error}); this form of labels needs it") from error
 
 
-def _by_stem(files: Iterable[Path], path: Path, expected: str) -> dict[str, Path]:
-    by_stem: dict[str, Path] = {}
-    for file in sorted(files):
-        if file.stem in by_stem:
-            raise DataError(f"{file} and {by_stem[file.stem]}: two labels of one image; give files their own names")
-        by_stem[file.stem] = file
-    if not by_stem:
+def _found(files: Iterable[Path], path: Path, expected: str) -> dict[str, Path]:
+    labels = by_stem(files)
+    if not labels:
         raise DataError(f"labels {path}: no label in it; this form expects {expected}")
-    return by_stem
+    return labels
 
 
 def _grey_labels(names: Mapping[int, str], void: Sequence[int]) -> list[Label]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf, log, radians
+from math import inf, log
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from seg_perception.core.depth import MeasuredView, measure
 from seg_perception.core.evidence import COVERED, NOT_FREE, Evidence, ViewError, confidence_weights, observe, overhung
 from seg_perception.core.grid import GridSpec, RollingGrid
 from seg_perception.core.ground import PolarMap, Viewpoint
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.pose import Transform
 
 UNKNOWN = -1
@@ -26,40 +26,6 @@ Value = TypeVar("Value", np.uint8, np.uint16)
 
 _AT_FOOT = np.array([-0.5, 0.0, 0.6])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
-
-
-@dataclass(frozen=True)
-class MapperConfig:
-    """How the grid is laid out and how fast it believes and forgets. Lengths in m, angles in rad, times in s."""
-
-    resolution: float = 0.2
-    size_x: float = 60.0
-    size_y: float = 60.0
-    max_range: float = 25.0
-    """Ground farther from the camera gets no evidence."""
-    max_range_error: float = 2.0
-    """Nor does ground whose distance is less certain than this, from the pose's errors and the pixel's size."""
-    pitch_error: float = radians(0.2)
-    """How far the camera's pitch may be off its stated value."""
-    height_error: float = 0.01
-    """How far its height may be off, as a fraction of it."""
-    outline_error: float = 1.0
-    """How many pixels the outlines of obstacles may be off in the mask."""
-    min_confidence: float = 0.4
-    """Pixels less confident than this (0..1) prove no free ground and no contact."""
-    free_log_odds: float = -1.2
-    occupied_log_odds: float = 1.6
-    """Log-odds of one fully confident observation."""
-    min_log_odds: float = -2.5
-    max_log_odds: float = 3.5
-    known_log_odds: float = 0.5
-    """A cell nearer to 0 than this is unknown."""
-    clearance: float = 2.0
-    """What hangs higher above the ground is no obstacle; known only where depth is."""
-    half_life: float = 3.0
-    """After this time without an observation, half of a cell's log-odds is gone."""
-    hidden_half_life: float = 0.14
-    """The same for cells that an obstacle hides from a camera at work."""
 
 
 class ClassCells(NamedTuple):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from seg_perception.core.errors import DataError
+
+Sections = dict[str, dict[str, Any]]
+"""Name of a node, perhaps with wildcards → its parameters by dotted names."""
 
 
 def preset(argument: str, value: str, presets: Mapping[str, Path]) -> Path:
@@ -17,7 +20,7 @@ def preset(argument: str, value: str, presets: Mapping[str, Path]) -> Path:
     if value and path.exists():
         return path.resolve()
     known = f"; installed are: {', '.join(sorted(presets))}" if presets else ""
-    raise DataError(f"{argument}:={value}: there is no such file or folder{known}")
+    raise DataError(f"{argument} {value!r}: there is no such file or folder{known}")
 
 
 def robot_files(share: Path, robot: str, params_file: str) -> list[Path]:
@@ -29,6 +32,35 @@ def robot_files(share: Path, robot: str, params_file: str) -> list[Path]:
     return [*files, preset("params_file", params_file, {})] if params_file else files
 
 
+def read_sections(file: Path) -> Sections:
+    """What a file of ROS parameters holds. Raises DataError."""
+    try:
+        return sections_of(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
+        raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
+
+
+def sections_of(document: Mapping[str, Any]) -> Sections:
+    """What a document of ROS parameters holds. Raises AttributeError or TypeError for one that is none."""
+    sections: Sections = {}
+    for name, parameters in _named(document):
+        sections.setdefault("/" + name.strip("/"), {}).update(_dotted(parameters))
+    return sections
+
+
+def merged(files: Iterable[Sections]) -> dict[str, Any]:
+    """One document of ROS parameters for several files, each overriding those before it.
+
+    A node that is given the files themselves keeps a value for each type, and reads integers first: 20 of the robot's
+    file would win over 12.5 of the user's.
+    """
+    sections: Sections = {}
+    for file in files:
+        for name, parameters in file.items():
+            sections.setdefault(name, {}).update(parameters)
+    return {name: {"ros__parameters": parameters} for name, parameters in sections.items() if parameters}
+
+
 def camera_names(files: Sequence[Path]) -> list[str]:
     """What a robot's files give to the grid_mapper as `cameras`; one camera without a name where they do not.
 
@@ -36,9 +68,10 @@ def camera_names(files: Sequence[Path]) -> list[str]:
     """
     names = [""]
     for file in files:
+        parameters = node_parameters(read_sections(file), "grid_mapper")
         try:
-            names = cameras_of(node_parameters(yaml.safe_load(file.read_text(encoding="utf-8")), "grid_mapper"), names)
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
+            names = cameras_of(parameters, names)
+        except TypeError as error:
             raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
     return names
 
@@ -52,25 +85,22 @@ def cameras_of(parameters: Mapping[str, Any], default: Sequence[str] = ("",)) ->
     return names
 
 
-def node_parameters(document: Any, node: str) -> dict[str, Any]:
-    """Parameters of a node in what a file of ROS parameters holds, by dotted names, later sections over earlier ones.
-
-    Raises AttributeError or TypeError for a document that is none.
-    """
+def node_parameters(sections: Sections, node: str) -> dict[str, Any]:
+    """Parameters of a node, later sections over earlier ones."""
     values: dict[str, Any] = {}
-    for name, parameters in _sections(document or {}):
+    for name, parameters in sections.items():
         if name.rpartition("/")[2] in (node, "*", "**"):
-            values.update(_dotted(parameters))
+            values.update(parameters)
     return values
 
 
-def _sections(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(name of a node, perhaps with wildcards, its parameters); namespaces may be mappings around those of nodes."""
+def _named(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name of a node, its parameters); namespaces may be mappings around those of nodes."""
     for key, value in document.items():
         if key == "ros__parameters":
             yield node, value
         else:
-            yield from _sections(value, f"{node}/{key}")
+            yield from _named(value, f"{node}/{key}")
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

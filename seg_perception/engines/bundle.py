@@ -12,7 +12,6 @@ Nothing here executes or unpickles what it reads; every file is checked against 
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError
+from seg_perception.core.share import share_folders
 from seg_perception.core.writable import require_writable, writing
 from seg_perception.engines.manifest import Accepted, FileRef, InputSpec, Manifest, Variant, require_plain_name
 
@@ -127,7 +127,7 @@ def find_bundle(bundle: Path | str) -> Path:
     for folder in installed:
         if folder.name == given.name:
             return folder
-    searched = ", ".join(map(str, _model_folders())) or "any sourced workspace"
+    searched = ", ".join(map(str, _model_folders())) or "any installation"
     raise BundleError(
         f"model bundle {str(bundle)!r}: not found in {searched}; there are: "
         f"{', '.join(folder.name for folder in installed) or 'none'}. A folder works too"
@@ -135,7 +135,7 @@ def find_bundle(bundle: Path | str) -> Path:
 
 
 def installed_bundles() -> list[Path]:
-    """Folders of the bundles in the source tree and in sourced workspaces; of one name, the first is used."""
+    """Folders of the bundles in the source tree and in installations; of one name, the first is used."""
     return [path.parent for folder in _model_folders() for path in sorted(folder.glob(f"*/{MANIFEST_FILE}"))]
 
 
@@ -214,10 +214,7 @@ def write_bundle(
 
 
 def _model_folders() -> list[Path]:
-    source_tree = Path(__file__).resolve().parents[2]
-    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    folders = [source_tree, *(prefix / "share" / "seg_perception" for prefix in prefixes)]
-    return [folder / "config" / "models" for folder in folders if (folder / "config" / "models").is_dir()]
+    return [models for folder in share_folders() if (models := folder / "config" / "models").is_dir()]
 
 
 def _write_variant(folder: Path, variant: NewVariant) -> Variant:

@@ -22,7 +22,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from seg_perception.core.errors import DataError
-from seg_perception.evaluation.share import share_folder
+from seg_perception.core.share import share_folder
 
 _BAG_VERSION: Literal[8] = 8
 _FOREVER = QosTime(9223372036, 854775807)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import make_folder, write_whole
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.evaluation import benchmark_compare
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.compare:
         return _compare(args)
     require_ros()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out, DataError)
     bundle = Bundle.load(args.model)
     picture = args.out / "picture.png"
     image, _ = bundle.read_golden(next(iter(bundle.variants.values())))
@@ -73,19 +74,19 @@ def run(args: argparse.Namespace) -> int:
     scenarios.append(_overload(scenarios[-1], result["ours"][-1]["masks_hz"]))
     result["ours"].append(_ours(scenarios[-1], segmenter, args.out))
     result["baseline"] = _baseline(scenarios, bundle, args)
-    (args.out / "benchmark.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_whole(args.out / "benchmark.json", json.dumps(result, indent=2) + "\n", DataError)
     print(table(result))
     print(f"\n{args.out / 'benchmark.json'}")
     return 0
 
 
 def _compare(args: argparse.Namespace) -> int:
+    make_folder(args.out, DataError)
     rounds = 20 if args.quick else 200
     about = machine()
     rows = benchmark_compare.measure([Bundle.load(bundle) for bundle in args.compare], args.threads, rounds)
     document = benchmark_compare.document(rows, about, args.threads, rounds)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "compare.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_whole(args.out / "compare.json", json.dumps(document, indent=2) + "\n", DataError)
     print(benchmark_compare.report(rows, about, args.threads, rounds))
     print(f"\n{args.out / 'compare.json'}")
     return 0

@@ -12,7 +12,8 @@ import numpy as np
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable, Kind
-from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.mapping import GridMapper
 from seg_perception.evaluation.latency import percentiles_ms
 
 _CAMERA = Camera(640, 360, np.array([[420.0, 0, 319.5], [0, 420.0, 179.5], [0, 0, 1]]))

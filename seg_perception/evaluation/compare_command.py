@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.compare import differences
 from seg_perception.evaluation.compare_frames import pair
 from seg_perception.evaluation.compare_output import page, table
-from seg_perception.evaluation.whole_file import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     names = [_name(path, entry) for path, entry in zip((args.a, args.b), metrics, strict=True)]
     print(table(names, pairs, found))
     if args.out:
-        write_whole(args.out, page(names, pairs, found))
+        write_whole(args.out, page(names, pairs, found), DataError)
         print(f"\n{args.out}")
     return 0
 

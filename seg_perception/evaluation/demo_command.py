@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import make_folder, write_whole
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.demo_report import report
 from seg_perception.evaluation.demo_run import LOGS_FOLDER, PARAMETERS_FILE, RunRequest, recorded_by_demo, run_nodes
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     material = open_material(material_path, args.topic)
     if material.why_no_grid:
         print(f"masks and overlays only: {material.why_no_grid}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out, DataError)
     for name in _RESULTS:
         (args.out / name).unlink(missing_ok=True)
     request = RunRequest(
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     )
     frame_of = run_nodes(request, material, args.out)
     summary = report(args.out, frame_of, material, bundle, args.device, args.rate)
-    (args.out / "summary.json").write_text(json.dumps(_plain(summary), indent=2) + "\n", encoding="utf-8")
+    write_whole(args.out / "summary.json", json.dumps(_plain(summary), indent=2) + "\n", DataError)
     _print(args.out, summary)
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.share import share_folder
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation import recording as topics
@@ -19,7 +20,6 @@ from seg_perception.evaluation.drive_truth import DriveTruth
 from seg_perception.evaluation.latency import percentiles_ms
 from seg_perception.evaluation.material import Material
 from seg_perception.evaluation.recording import Recording
-from seg_perception.evaluation.share import share_folder
 
 
 def report(

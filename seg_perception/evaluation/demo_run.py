@@ -6,19 +6,20 @@ import contextlib
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tqdm import tqdm
 
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.errors import DataError
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.presets import Sections, merged, read_sections
+from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.drive_material import DriveMaterial
 from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
 from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.material import Material, Mount
 from seg_perception.evaluation.processes import NodeGroup, NodeProcess, ProcessError
 from seg_perception.evaluation.recording import TOPICS
-from seg_perception.evaluation.whole_file import write_whole
 
 PARAMETERS_FILE, LOGS_FOLDER = "parameters.yaml", "logs"
 
@@ -50,11 +51,12 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     if isinstance(material, DriveMaterial):
         DriveTruthGrids(material, _layout(request)).prepare(len(material.names[: request.frames or None]))
     parameters = out / PARAMETERS_FILE
-    write_whole(parameters, yaml.safe_dump(_parameters(request, material, bag), sort_keys=False))
+    document = merged([read_sections(robot_file(request.robot)), _parameters(request, material, bag)])
+    write_whole(parameters, yaml.safe_dump(document, sort_keys=False), DataError)
     with_grid = not material.why_no_grid
     frame_of: dict[int, int] = {}
     with NodeGroup(out / LOGS_FOLDER) as group, contextlib.suppress(KeyboardInterrupt):
-        files = ["--params-file", str(robot_file(request.robot)), "--params-file", str(parameters)]
+        files = ["--params-file", str(parameters)]
         nodes = ["sim_camera", "segmenter", *(["grid_mapper"] if with_grid else []), "recorder"]
         camera, *others = [group.start(name, files) for name in nodes]
         count = len(material.names[: request.frames or None])
@@ -86,9 +88,9 @@ def _follow(
         raise ProcessError("\n".join(f"{node.name}: {node.last_words()}" for node in (camera, *others) if node.spoke))
 
 
-def _parameters(request: RunRequest, material: Material, bag: Path) -> dict[str, Any]:
+def _parameters(request: RunRequest, material: Material, bag: Path) -> Sections:
     with_grid = not material.why_no_grid
-    nodes: dict[str, dict[str, Any]] = {
+    nodes: Sections = {
         "sim_camera": {
             "material": str(request.material.resolve()),
             "topic": request.topic,
@@ -117,7 +119,7 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> dict[str,
             "publish_rate": 2.0 * request.rate_hz,
             **_mount_parameters(material.mount),
         }
-    return {f"/**/{name}": {"ros__parameters": parameters} for name, parameters in nodes.items()}
+    return {f"/**/{name}": parameters for name, parameters in nodes.items()}
 
 
 def _layout(request: RunRequest) -> MapperConfig:

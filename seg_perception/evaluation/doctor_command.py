@@ -13,7 +13,6 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 
 from seg_perception.core.errors import SegPerceptionError
-from seg_perception.evaluation.share import share_folder
 
 _SETUP = "make setup, or source your ROS 2 installation and install/setup.bash"
 
@@ -78,14 +77,15 @@ def _engines() -> Iterator[Finding]:
 def _bundles(device: str) -> Iterator[Finding]:
     """Every installed bundle, loaded and run on its golden image."""
     try:
+        from seg_perception.engines.bundle import installed_bundles
         from seg_perception.engines.factory import load_engine
     except ImportError as error:
         yield Finding("model bundles", f"cannot be checked ({error})", False, essential=True, advice=_SETUP)
         return
-    bundles = sorted(path.parent for path in (share_folder() / "config" / "models").glob("*/bundle.yaml"))
+    bundles = {path.name: path for path in reversed(installed_bundles())}
     if not bundles:
         yield Finding("model bundles", "none", False, essential=True, advice="config/models/ should hold road_lite")
-    for path in bundles:
+    for path in sorted(bundles.values()):
         try:
             engine = load_engine(path, device)
         except SegPerceptionError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError, SegPerceptionError
+from seg_perception.core.writable import write_whole
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.evaluate_metrics import Totals
 from seg_perception.evaluation.evaluate_pictures import worst_of
@@ -30,7 +31,6 @@ from seg_perception.evaluation.result_files import (
     PICTURES_FOLDER,
     read_frames,
 )
-from seg_perception.evaluation.whole_file import write_whole
 
 Runner = Callable[[Request], str]
 """Evaluates; returns why it failed, or an empty string."""
@@ -150,8 +150,8 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
         "damage": [line for part in parts for line in part["damage"]],
         "failed": failed,
     }
-    write_whole(out / PICTURES_FILE, json.dumps(_kept_pictures(out, pictures), indent=1) + "\n")
-    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
+    write_whole(out / PICTURES_FILE, json.dumps(_kept_pictures(out, pictures), indent=1) + "\n", DataError)
+    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
     return metrics
 
 

@@ -74,6 +74,12 @@ def _request(args: argparse.Namespace) -> Request:
     for name, least in (("workers", 1), ("threads", 0)):
         if getattr(args, name) is not None and getattr(args, name) < least:
             raise DataError(f"--{name} is {getattr(args, name)}; give at least {least}")
+    for name in () if args.bags else ("ray", "workers"):
+        if getattr(args, name):
+            raise DataError(f"--{name} is for many recordings; give them with --bags")
+    for name in ("topics", "truth_grid", "truth_lidar") if args.images else ():
+        if getattr(args, name):
+            raise DataError(f"--{name.replace('_', '-')} is for recordings; leave it out with --images")
     if args.images and args.labels and not Path(args.labels).is_dir():
         raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
     cores = len(os.sched_getaffinity(0))

@@ -12,7 +12,9 @@ from typing import Any
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.share import share_folder
+from seg_perception.core.writable import make_folder, write_whole
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
@@ -30,7 +32,6 @@ from seg_perception.evaluation.grid_simulation import (
     score_cases,
 )
 from seg_perception.evaluation.grid_table import SKIPPED, tables
-from seg_perception.evaluation.share import share_folder
 
 METRICS_FILE = "grid_metrics.json"
 
@@ -60,15 +61,15 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds < 1 or args.frames < 1:
         raise DataError(f"--seeds {args.seeds} --frames {args.frames}: give at least 1 of each")
     bundle = Bundle.load(args.model)
+    make_folder(args.out, DataError)
     evaluation = _Evaluation(args.out, args.data, bundle.table, load_engine(bundle, args.device))
-    args.out.mkdir(parents=True, exist_ok=True)
     real = {  # first, as it takes seconds: damaged data is found out at once
         "kitti": evaluation.with_data("kitti_road", evaluation.kitti),
         "nuscenes": evaluation.with_data("nuscenes", evaluation.nuscenes),
         "rellis": evaluation.with_data("rellis", evaluation.rellis),
     }
     metrics = evaluation.simulation(args.seeds, args.frames) | real
-    (args.out / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    write_whole(args.out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
     print(tables(metrics))
     print(f"\n{args.out / METRICS_FILE}")
     for picture in sorted(args.out.glob("*.jpg")):

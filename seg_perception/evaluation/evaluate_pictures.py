@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
+from seg_perception.core.errors import DataError
+from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.grid_view import GridView, occupancy_rgb, truth_rgb
 from seg_perception.evaluation.result_files import PICTURES_FILE, PICTURES_FOLDER
-from seg_perception.evaluation.whole_file import write_whole
 
 LOWEST_MIOU, MOST_FALSE_FREE, SNAPSHOT = "lowest_miou", "most_false_free", "snapshot"
 KEPT = 6
@@ -76,7 +77,7 @@ class WorstFrames:
             for k in kept
             for view, file in k.files
         ]
-        write_whole(self._folder / PICTURES_FILE, json.dumps(entries, indent=1) + "\n")
+        write_whole(self._folder / PICTURES_FILE, json.dumps(entries, indent=1) + "\n", DataError)
 
     def _keep(self, kind: str, frame: Frame, badness: float, value: float | None) -> None:
         kept = self._kept[kind]

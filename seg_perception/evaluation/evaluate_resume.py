@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.messages import image_to_mask
-from seg_perception.core.writable import writing
+from seg_perception.core.writable import make_folder, write_whole
 from seg_perception.engines.base import Segmentation
 from seg_perception.evaluation.bags import open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import Frame
@@ -32,7 +32,6 @@ from seg_perception.evaluation.result_files import (
     REPORT_FILE,
     read_frames,
 )
-from seg_perception.evaluation.whole_file import write_whole
 
 REQUEST_FILE = "request.json"
 
@@ -65,9 +64,8 @@ def claim(out: Path, request: dict[str, Any]) -> None:
             raise DataError(
                 f"{out / name} was not made by this evaluation, which would replace it; choose another --out"
             )
-    with writing(out, DataError):
-        out.mkdir(parents=True, exist_ok=True)
-    write_whole(known, json.dumps(request, indent=1) + "\n")
+    make_folder(out, DataError)
+    write_whole(known, json.dumps(request, indent=1) + "\n", DataError)
 
 
 def prepare(out: Path, request: dict[str, Any]) -> bool:

@@ -6,15 +6,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seg_perception.core import pose
 from seg_perception.core.ego_mask import EgoMask
-from seg_perception.core.errors import DataError
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.errors import DataError, GridError
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.pose import Transform
-from seg_perception.core.presets import cameras_of, node_parameters
-from seg_perception.evaluation.share import share_folder
+from seg_perception.core.presets import cameras_of, node_parameters, read_sections, robot_files
+from seg_perception.core.share import share_folder
 
 POSE_SOURCES = ("auto", "tf", "odometry")
 MOUNT = ("x", "y", "z", "roll", "pitch", "yaw")
@@ -43,20 +41,20 @@ class Robot:
     @classmethod
     def load(cls, path: Path) -> Robot:
         """From a ROS 2 parameter file with a section for grid_mapper. Raises DataError."""
+        values = node_parameters(read_sections(path), "grid_mapper")
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            values = node_parameters(document, "grid_mapper")
-            config = {f.name: float(values[f.name]) for f in fields(MapperConfig) if f.name in values}
+            config = MapperConfig(**{f.name: float(values[f.name]) for f in fields(MapperConfig) if f.name in values})
+            config.require_usable()
             cameras = tuple(_camera(name, values) for name in cameras_of(values))
             robot = cls(
-                MapperConfig(**config),
+                config,
                 cameras,
                 str(values.get("pose_source", cls.pose_source)),
                 float(values.get("max_odometry_gap", cls.max_odometry_gap)),
                 str(values.get("world_frame", cls.world_frame)),
                 str(values.get("base_frame", cls.base_frame)),
             )
-        except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, GridError) as error:
             raise DataError(f"{path}: cannot be read as a robot's parameters ({error})") from error
         if robot.pose_source not in POSE_SOURCES:
             raise DataError(f"{path}: pose_source is {robot.pose_source!r}; allowed: {', '.join(POSE_SOURCES)}")
@@ -71,14 +69,7 @@ class Robot:
 
 def robot_file(robot: str) -> Path:
     """Parameter file of a robot by name or path. Raises DataError naming the robots there are."""
-    if robot.endswith(".yaml") and Path(robot).is_file():
-        return Path(robot)
-    folder = share_folder() / "config" / "robots"
-    path = folder / f"{robot}.yaml"
-    if not path.is_file():
-        names = ", ".join(sorted(known.stem for known in folder.glob("*.yaml")))
-        raise DataError(f"robot {robot!r}: no {path}; there are: {names or 'none'}")
-    return path
+    return robot_files(share_folder(), robot, "")[0]
 
 
 def _camera(name: str, values: dict[str, Any]) -> RobotCamera:

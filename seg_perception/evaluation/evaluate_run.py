@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import cv2
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
+from seg_perception.core.writable import write_whole
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
@@ -25,14 +26,13 @@ from seg_perception.evaluation.evaluate_masks import decode_images, segment_imag
 from seg_perception.evaluation.evaluate_metrics import totals_of
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, OutputBag
 from seg_perception.evaluation.evaluate_pictures import WorstFrames, snapshot_indices
-from seg_perception.evaluation.evaluate_resume import OWN, EarlierMasks, clean_up, prepare
+from seg_perception.evaluation.evaluate_resume import OWN, REQUEST_FILE, EarlierMasks, clean_up, prepare
 from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import Stages
-from seg_perception.evaluation.result_files import BAGS_FOLDER, FRAMES_FILE, METRICS_FILE, read_frames
-from seg_perception.evaluation.whole_file import write_whole
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames
 
 _MOST_ENGINES = 4
 """More would wait for the one thread that decodes the images, and each has the model in memory."""
@@ -111,7 +111,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
         "damage": source.damage,
         "failed": [],
     }
-    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n")
+    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
     clean_up(out)
     return metrics
 
@@ -151,25 +151,23 @@ def identity(request: Request, bundle: Bundle) -> dict[str, Any]:
     del given["out"], given["threads"]
     given["model"] = {name: variant.model.sha256 for name, variant in bundle.variants.items()}
     given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
-    out = Path(request.out).resolve()
-    together = out.parents[1] if out.parent.name == BAGS_FOLDER else out
-    own = {folder / name for folder in (out, together) for name in OWN}
     for name in ("bag", "images", "labels"):
-        given[name] = _fingerprint(given[name], own)
+        given[name] = _fingerprint(given[name])
     as_json: dict[str, Any] = json.loads(json.dumps(given))
     return as_json
 
 
-def _fingerprint(name: str, own: Set[Path]) -> Any:
+def _fingerprint(name: str) -> Any:
     """Path, number of files, bytes and time of the newest of what a path names; else the name itself.
 
-    own: what comes from the evaluation, absolute; neither that nor what is below it counts.
+    What evaluations have left below the path, this one among them, does not count.
     """
     path = Path(name)
     if not name or not path.exists():
         return name
-    found = [path] if path.is_file() else path.resolve().rglob("*")
-    files = [file.stat() for file in found if file.is_file() and own.isdisjoint((file, *file.parents))]
+    found = [path] if path.is_file() else [*path.rglob("*")]
+    results = {file.parent / own for file in found if file.name == REQUEST_FILE for own in OWN}
+    files = [file.stat() for file in found if file.is_file() and results.isdisjoint((file, *file.parents))]
     newest = max((f.st_mtime_ns for f in files), default=0)
     return [str(path.resolve()), len(files), sum(f.st_size for f in files), newest]
 
@@ -196,7 +194,7 @@ def _settled(frames: Iterator[Frame], pictures: WorstFrames) -> Iterator[Frame]:
 
 def _source(request: Request, robot: Robot) -> Source:
     if request.images:
-        return FolderSource(Path(request.images))
+        return FolderSource(Path(request.images), bool(request.labels))
     labels = "" if Path(request.labels).is_dir() else request.labels
     return BagSource(
         Path(request.bag), robot, BagTopics(request.topics, labels, request.truth_grid, request.truth_lidar)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.stems import by_stem
 from seg_perception.evaluation.bag_material import camera_topics
 from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import UNDECODABLE, ZERO_STAMP, Frame
@@ -50,12 +51,15 @@ class Source(Protocol):
 class FolderSource:
     """Images in the order of their names; they have no stamps of their own, and get some 0.1 s apart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, labelled: bool) -> None:
+        """labelled: labels belong to the images by their names. Raises DataError, also where two have one name then."""
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder of images; check the path")
         self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)
         if not self._paths:
             raise DataError(f"{folder}: no images in it; put {', '.join(IMAGE_FILES)} files there")
+        if labelled:
+            by_stem(self._paths)
         self.name = str(folder)
         self.kinds: set[str] = set()
         self.count = len(self._paths)

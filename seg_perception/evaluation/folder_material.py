@@ -10,6 +10,7 @@ import numpy as np
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.messages import AS_STORED
+from seg_perception.core.stems import by_stem
 from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
 
 _COMPRESSED = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
@@ -34,7 +35,8 @@ class FolderMaterial:
         return map(self._frame, self._paths)
 
     def stems(self) -> list[str]:
-        return [path.stem for path in self._paths]
+        """Names of their labels. Raises DataError where two would have the same."""
+        return list(by_stem(self._paths))
 
     def _frame(self, path: Path) -> Frame:
         data = path.read_bytes()

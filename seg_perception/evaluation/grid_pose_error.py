@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import radians
 
 from seg_perception.core import pose
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.pose import BODY_FROM_OPTICAL, Transform
 from seg_perception.evaluation.grid_simulation import Case, Ours
 

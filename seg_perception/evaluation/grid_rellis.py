@@ -17,7 +17,8 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable, Kind
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
-from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.mapping import GridMapper
 from seg_perception.core.messages import AS_STORED
 from seg_perception.core.metrics import OCCUPIED_FROM
 from seg_perception.core.pose import Transform

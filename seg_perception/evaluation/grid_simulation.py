@@ -14,7 +14,8 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.grid import GridSpec
-from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.mapping import GridMapper
 from seg_perception.core.pose import Transform
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.drive_material import DriveMaterial, DriveRequest, rendered_drive

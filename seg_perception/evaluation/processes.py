@@ -21,7 +21,7 @@ from types import TracebackType
 
 from seg_perception.core.errors import SegPerceptionError
 from seg_perception.core.fastdds import profile_variables
-from seg_perception.evaluation.share import share_folder
+from seg_perception.core.share import share_folder
 
 _PR_SET_PDEATHSIG = 1
 _STOP_S = 10.0

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.page import number, render
 from seg_perception.evaluation.report_charts import Chart, curves, histogram
 from seg_perception.evaluation.report_frames import FrameSeries
 from seg_perception.evaluation.report_pictures import picture_groups
 from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, REPORT_FILE, read_frames
 from seg_perception.evaluation.verdict import Outcome, read_outcomes
-from seg_perception.evaluation.whole_file import write_whole
 
 _MOST_CURVES = 8  # cameras that a chart can tell apart
 _MOST_BAGS = 12  # that fit as marks
@@ -52,7 +52,7 @@ def write_report(out: Path) -> None:
         page = render("report.html", **_context(out, metrics, series))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: has not what a report needs ({error!r}); evaluate again") from error
-    write_whole(out / REPORT_FILE, page)
+    write_whole(out / REPORT_FILE, page, DataError)
 
 
 def _context(out: Path, metrics: Mapping[str, Any], series: FrameSeries) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import write_whole
 from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.evaluate_frame import REASONS
 from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE
-from seg_perception.evaluation.whole_file import write_whole
 
 _SUITE = "seg_perception.evaluate"
 _COUNTED = {f"frames.skipped.{reason}" for reason in REASONS}
@@ -63,7 +63,7 @@ def check(out: Path, thresholds: Path | None) -> bool:
     except (OSError, ValueError) as error:
         raise DataError(f"{metrics_file}: cannot be read ({error}); evaluate again") from error
     outcomes = [_judge(threshold, metrics) for threshold in bounds]
-    write_whole(out / JUNIT_FILE, _junit(outcomes, measured_at))
+    write_whole(out / JUNIT_FILE, _junit(outcomes, measured_at), DataError)
     return not any(outcome.failure for outcome in outcomes)
 
 

@@ -19,8 +19,6 @@ from transformers import AutoConfig, AutoModelForSemanticSegmentation
 from seg_perception.core.errors import TrainingError
 from seg_perception.models.mask_rcnn import Instances, MaskRCNN
 
-SIZE_MULTIPLE = 32
-"""Every encoder accepts sides that are a multiple of this."""
 SMP_DEPTH = 5
 """How often smp's encoders halve the image unless `encoder_depth` says otherwise."""
 
@@ -76,7 +74,7 @@ def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: i
             f"model {architecture} with encoder {encoder} and options {options}: {error}; encoders are those of "
             "segmentation_models_pytorch, of timm as tu-<name>, or, for transformers, its model types"
         ) from error
-    multiple = options.get("encoder_output_stride", SIZE_MULTIPLE)
+    multiple = options.get("encoder_output_stride", 2 ** options.get("encoder_depth", SMP_DEPTH))
     wrapper = InstanceClassifier if isinstance(network, MaskRCNN) else PixelClassifier
     return wrapper(network, multiple).to(memory_format=torch.channels_last)
 

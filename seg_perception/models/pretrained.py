@@ -39,6 +39,8 @@ def _locate(weights: str, base: Path) -> Path:
     package, colon, inside = weights.partition(":")
     if not colon:
         return base / Path(weights).expanduser()
+    if not package.isidentifier() or inside.startswith("//"):
+        raise TrainingError(f"weights {weights}: neither a file nor <Python package>:<file in it>; give one of them")
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise TrainingError(

@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from seg_perception.core import pose
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.evaluation.drive_material import DriveMaterial, DriveRequest, rendered_drive
 from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
 from seg_perception.evaluation.material import EncodedImage, Frame, Motion, RawImage, open_material

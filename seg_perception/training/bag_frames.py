@@ -7,14 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from seg_perception.core.errors import DataError
 from seg_perception.core.messages import compressed_to_bgr, image_to_bgr, image_to_mask, stamp_to_ns
 from seg_perception.evaluation.bags import Bag, open_bag
-from seg_perception.training.whole_file import write_whole
+from seg_perception.training.samples import write_picture
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
@@ -47,7 +43,7 @@ def _extract_labels(bag: Bag, topic: str, folder: Path) -> set[int]:
     stamps = set()
     for _, _, message in bag.messages([topic]):
         stamps.add(stamp_to_ns(message.header.stamp))
-        _write(folder / "labels" / f"{stamp_to_ns(message.header.stamp)}.png", image_to_mask(message))
+        write_picture(folder / "labels" / f"{stamp_to_ns(message.header.stamp)}.png", image_to_mask(message))
     return stamps
 
 
@@ -57,7 +53,7 @@ def _extract_images(bag: Bag, topic: str, folder: Path, stamps: set[int] | None)
     for _, _, message in bag.messages([topic]):
         stamp = stamp_to_ns(message.header.stamp)
         if stamps is None or stamp in stamps:
-            _write(folder / "images" / f"{stamp}.png", decode(message))
+            write_picture(folder / "images" / f"{stamp}.png", decode(message))
             count += 1
     return count
 
@@ -73,10 +69,3 @@ def _fingerprint(path: Path, *topics: str) -> str:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats: list[Any] = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     return hashlib.sha256(repr((str(path), topics, stats)).encode()).hexdigest()[:8]
-
-
-def _write(path: Path, picture: NDArray[np.uint8]) -> None:
-    good, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not good:
-        raise DataError(f"{path}: OpenCV cannot encode the frame")
-    write_whole(path, data.tobytes())

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from seg_perception.core.errors import TrainingError
-from seg_perception.core.writable import require_writable, writing
-from seg_perception.training.whole_file import write_whole
+from seg_perception.core.writable import require_writable, write_whole, writing
 
 LAST = "last.pt"
 BEST = "best.pt"
 
 _NEEDED = {"config", "classes", "average", "step"}
+_TO_GO_ON = {"network", "optimizer", "random", "elapsed_s", "best", "validated_on"}
 
 
 def require_usable(folder: Path, resume: bool) -> None:
@@ -30,7 +30,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write whole or not at all. Raises TrainingError."""
     buffer = io.BytesIO()  # torch aborts the process when the disk is full while it writes a file itself
     torch.save(state, buffer)
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getbuffer(), TrainingError)
+
+
+def load_to_go_on(path: Path) -> dict[str, Any]:
+    """As `load`, of a whole state. Raises TrainingError for weights alone."""
+    state = load(path)
+    if not state.keys() >= _TO_GO_ON:
+        raise TrainingError(f"{path}: holds weights, not the state of a training; restore the file, or train anew")
+    return state
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class ScheduleConfig:
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("warmup", "ema_decay", "class_balance", "label_smoothing"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 … 1")
-        for name in ("workers", "memory_gb", *LOSSES):
+        for name in ("weight_decay", "workers", "memory_gb", *LOSSES):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(any(self.losses.values()), ", ".join(LOSSES), 0, "at least one of them more than 0")
         _require(self.policy in POLICIES, "policy", self.policy, ", ".join(POLICIES))
@@ -241,6 +241,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         good = len(self.input_size) == 2 and min(self.input_size) >= 32
         _require(good, "input_size", self.input_size, "[width, height], each at least 32")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
 
     def resolve(self, path: str) -> Path:
         """A path of this configuration, relative ones from the configuration's folder."""

@@ -23,6 +23,7 @@ from seg_perception.engines.torch_program import save_program
 from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import Deployed
+from seg_perception.training.calibration import calibrate
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
 from seg_perception.training.export import export_onnx, verify
@@ -30,6 +31,7 @@ from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, require_place, write_format
 from seg_perception.training.export_variants import TORCH, Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
+from seg_perception.training.logits import GraphLogits, set_temperature
 from seg_perception.training.offsets import fit_offsets
 from seg_perception.training.trained import Trained
 
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; 0 when a bundle was written. Raises ExportError when not even the float variant passes the gate."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    _require_usable(args)
+    args.out = _require_usable(args)
     trained = Trained.load(args.training, args.config)
     config, table = trained.config, trained.table
     torch.set_num_threads(args.threads)
@@ -80,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     images = [image for image, _ in islice(held_out[0].samples, VERIFIED_IMAGES)]
     verify(deployed, graph, spec, images)
     if args.format != BUNDLE:
+        temperature = calibrate(GraphLogits(graph, args.threads), held_out).temperature
+        deployed, graph = Deployed(trained.network, temperature, offsets), set_temperature(graph, temperature)
         written = write_format(args.format, deployed, graph, images, args.out)
         print(f"wrote {', '.join(map(str, written))}; masks agree with the network's")
         return 0
@@ -139,14 +143,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _require_usable(args: argparse.Namespace) -> None:
-    """Raises ExportError, BundleError: what is wrong with the options is better known before the gate."""
+def _require_usable(args: argparse.Namespace) -> Path:
+    """The place for the result, absolute. Raises ExportError, BundleError: what is wrong is better known before the
+    gate.
+    """
     if args.threads < 1:
         raise ExportError(f"--threads is {args.threads}; give at least 1")
-    if args.format == BUNDLE:
-        require_target(args.out)
-    else:
-        require_place(args.out)
+    return require_target(args.out) if args.format == BUNDLE else require_place(args.out)
 
 
 def _golden(sources: Sequence[Source]) -> Source:

@@ -22,10 +22,12 @@ Infer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """(H, W, 3) uint8 → mask (H, W) uint8."""
 
 
-def require_place(out: Path) -> None:
-    """Raises ExportError unless files can be written beside where the bundle would be."""
+def require_place(out: Path) -> Path:
+    """Where the bundle would be, absolute. Raises ExportError unless files can be written beside it."""
+    out = out.expanduser().absolute()
     with writing(out, ExportError):
         require_writable(out.parent)
+    return out
 
 
 def write_format(name: str, deployed: Deployed, graph: bytes, images: Images, out: Path) -> list[Path]:

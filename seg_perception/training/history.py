@@ -12,8 +12,9 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
 
+from seg_perception.core.errors import TrainingError  # noqa: E402
+from seg_perception.core.writable import write_whole  # noqa: E402
 from seg_perception.training.confusion_picture import plain  # noqa: E402
-from seg_perception.training.whole_file import write_whole  # noqa: E402
 
 
 class History:
@@ -46,8 +47,8 @@ class History:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
-        write_whole(self._path, text.getvalue().encode())
-        write_whole(curves, self._picture([key for key in columns if key.startswith("miou ")]))
+        write_whole(self._path, text.getvalue().encode(), TrainingError)
+        write_whole(curves, self._picture([key for key in columns if key.startswith("miou ")]), TrainingError)
 
     def _picture(self, scores: list[str]) -> bytes:
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4))

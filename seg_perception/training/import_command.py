@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", type=Path, required=True, help="class table, in the order of the network's classes")
     add("--mean", type=float, nargs=3, metavar="X", help="of the channels, for pixels scaled to 0..1")
     add("--std", type=float, nargs=3, metavar="X", help="of the channels, for pixels scaled to 0..1")
-    add("--order", choices=CHANNEL_ORDERS, default="rgb", help="of the network's channels (default: %(default)s)")
+    add("--order", choices=CHANNEL_ORDERS, help="of the network's channels (default: what the checkpoint says, or rgb)")
     add("--size", type=_size, metavar="WIDTHxHEIGHT", help="of the network's input, where it does not fix it")
     add("--resize", choices=RESIZE_RULES, default=STRETCH, help="how images are fitted to it (default: %(default)s)")
     add("--output", default="", help="which of several outputs of an .onnx file has the logits or labels")
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if args.threads < 1:
         raise ModelImportError(f"--threads is {args.threads}; give at least 1")
-    require_target(args.out)  # better known before the gate
+    args.out = require_target(args.out)  # better known before the gate
     torch.set_num_threads(args.threads)
     table = ClassTable.load(args.classes).for_network(args.classes)
     network, preprocessing, checkpoint = _open(args, len(table.classes))
@@ -145,34 +146,35 @@ def _size(text: str) -> tuple[int, int]:
 def _open(args: argparse.Namespace, n_classes: int) -> tuple[Network, Preprocessing, Checkpoint | None]:
     """The network as ONNX, what it wants, and, unless it came as ONNX, the checkpoint that it was made from."""
     if args.model.endswith(".onnx"):
-        preprocessing = _preprocessing(args, None)
-        return Network(read_onnx(Path(args.model)), args.size, args.output, args.model), preprocessing, None
+        network = Network(read_onnx(Path(args.model)), args.size, args.output, args.model)
+        return network, preprocessing(args, None), None
     from seg_perception.training.import_torch import from_torchvision, from_transformers  # slow to import
 
     if args.model.endswith(_WEIGHTS):
         checkpoint = from_torchvision(Path(args.model), args.architecture, n_classes)
     else:
         checkpoint = from_transformers(args.model)
-    preprocessing = _preprocessing(args, checkpoint.preprocessing)
+    wanted = preprocessing(args, checkpoint.preprocessing)
     size = args.size or checkpoint.size
     if size is None:
         raise ModelImportError(f"{args.model}: does not say the size of its input; give --size WIDTHxHEIGHT")
-    return Network(checkpoint.to_onnx(size), None, "", args.model), preprocessing, checkpoint
+    return Network(checkpoint.to_onnx(size), None, "", args.model), wanted, checkpoint
 
 
-def _preprocessing(args: argparse.Namespace, known: Preprocessing | None) -> Preprocessing:
+def preprocessing(args: argparse.Namespace, known: Preprocessing | None) -> Preprocessing:
+    """What the options say, over what the checkpoint says. Raises ModelImportError."""
     if (args.mean is None) != (args.std is None):
         raise ModelImportError("give both --mean and --std, or none of them")
     if args.mean is None:
         if known is None:
             raise ModelImportError(f"{args.model}: does not say what pixels it wants; give --mean and --std")
-        return known
+        return replace(known, order=args.order or known.order)
     if max(map(abs, args.mean)) > 2 or min(args.std) <= 0:
         raise ModelImportError(
             f"--mean is {args.mean}, --std {args.std}; they are for pixels scaled to 0..1: divide what is meant for "
             "0..255 by 255 (no normalisation of 0..255: mean 0, std 0.00392157)"
         )
-    return Preprocessing(tuple(args.mean), tuple(args.std), args.order)
+    return Preprocessing(tuple(args.mean), tuple(args.std), args.order or "rgb")
 
 
 def _labels(args: argparse.Namespace, table: ClassTable) -> LabelFolder | None:

@@ -127,10 +127,14 @@ def _read_preprocessor(source: str, local: bool) -> tuple[Preprocessing | None, 
 def _read_normalisation(document: Mapping[str, Any]) -> Preprocessing | None:
     if "image_mean" not in document or "image_std" not in document:
         return None
-    if not document.get("do_normalize", True):
-        return Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    mean, std = ((float(a), float(b), float(c)) for a, b, c in (document["image_mean"], document["image_std"]))
-    return Preprocessing(mean, std)
+    factor = float(document.get("rescale_factor", 1 / 255)) if document.get("do_rescale", True) else 1.0
+    mean, std = [0.0] * 3, [1.0] * 3
+    if document.get("do_normalize", True):
+        mean, std = document["image_mean"], document["image_std"]
+    # (factor * byte - mean) / std, in terms of bytes that are scaled by 1 / 255.
+    scaled = ([float(value) / (255 * factor) for value in values] for values in (mean, std))
+    (r, g, b), (r_std, g_std, b_std) = scaled
+    return Preprocessing((r, g, b), (r_std, g_std, b_std))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

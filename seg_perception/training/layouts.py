@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.stems import by_stem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -43,7 +44,9 @@ LAYOUTS = {
 def images_of(root: Path, layout: Layout, split: str) -> list[Path]:
     """The images of a split, sorted. Raises DataError: there is none, two have one name, or a listed one is missing."""
     folder = root / layout.images.format(split=split)
-    found = _by_stem(folder)
+    found = by_stem(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise DataError(f"{folder}: no image (*{', *'.join(IMAGE_SUFFIXES)}); check path, layout and split")
     if not layout.stems:
         return list(found.values())
     listing = root / layout.stems.format(split=split)
@@ -55,14 +58,3 @@ def images_of(root: Path, layout: Layout, split: str) -> list[Path]:
     if missing or not stems:
         raise DataError(f"{listing}: {f'{missing[0]} is not in {folder}' if missing else 'lists no image'}")
     return [found[stem] for stem in stems]
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem]}: two images for one label; give files their own names")
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: no image (*{', *'.join(IMAGE_SUFFIXES)}); check path, layout and split")
-    return found

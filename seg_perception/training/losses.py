@@ -45,11 +45,10 @@ class SegmentationLoss(nn.Module):
         """In float32, whatever the logits are in; 0 (with a gradient of 0) where nothing is labelled."""
         logits = logits.float()
         total = 0.0 * logits.sum()
-        if not (labels != UNLABELLED).any():
-            return total
         step = REGION_STRIDE
         coarse = logits[..., ::step, ::step], labels[..., ::step, ::step].contiguous()
         for name, share in self._shares.items():
             inputs = coarse if name in ("dice", "lovasz") else (logits, labels)
-            total = total + share * self._losses[name](*inputs)
+            if (inputs[1] != UNLABELLED).any():
+                total = total + share * self._losses[name](*inputs)
         return total

@@ -50,7 +50,7 @@ def prune(network: PixelClassifier, ratio: float, n_classes: int) -> None:
         raise TrainingError(f"--ratio is {ratio}; give the share of the multiplications to save, between 0 and 1")
     if isinstance(network, InstanceClassifier):
         raise TrainingError("mask_rcnn cannot be pruned: torch-pruning does not follow boxes; prune e.g. a unet")
-    example = _example((2 * network.multiple, 2 * network.multiple))  # shares of operations are those of any size
+    example = _example((2 * max(32, network.multiple),) * 2)  # shares of operations are those of any size
     unused = _unused(network, example)
     goal = (1 - ratio) * _operations(network, example, unused)
     pruner = _pruner(network, example, n_classes, unused)

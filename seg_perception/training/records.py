@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import TrainingError
 from seg_perception.core.metrics import iou, mean_dice, mean_iou, pixel_accuracy
+from seg_perception.core.writable import write_whole
 from seg_perception.training.confusion_picture import confusion_picture
 from seg_perception.training.history import History
-from seg_perception.training.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,10 @@ class Records:
         """Whether there is a validation of this step."""
         return self._history.has(step)
 
-    def add(self, scores: Scores, *, step: int, elapsed_s: float, learning_rate: float, loss: float) -> None:
-        """Of a validation."""
-        row = {"step": step, "elapsed_s": elapsed_s, "learning_rate": learning_rate, "loss": loss}
+    def add(self, scores: Scores, *, step: int, elapsed_s: float, learning_rate: float, loss: float | None) -> None:
+        """Of a validation. loss: the mean since the last one, None without a step since then."""
+        row = {"step": step, "elapsed_s": elapsed_s, "learning_rate": learning_rate}
+        row |= {} if loss is None else {"loss": loss}
         log.info(" ".join(f"{key} {value:.4g}" for key, value in {**row, **_short(scores)}.items()))
         row |= scores.row(self._table)
         self._history.add(row)
@@ -81,7 +83,7 @@ class Records:
         """One picture per source: confusion_<source>.png."""
         for name, matrix in scores.confusions.items():
             path = self._out / f"confusion_{name.replace('/', '_')}.png"
-            write_whole(path, confusion_picture(matrix, [c.name for c in self._table.classes], name))
+            write_whole(path, confusion_picture(matrix, [c.name for c in self._table.classes], name), TrainingError)
 
     @cached_property
     def _events(self):  # type: ignore[no-untyped-def]  # tensorboard takes a second to import, and has no types

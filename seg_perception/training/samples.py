@@ -15,6 +15,7 @@ from tqdm import tqdm
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.core.messages import AS_STORED
+from seg_perception.core.writable import write_whole
 from seg_perception.engines.resize import Resize
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -86,3 +87,11 @@ class FileSamples(Sequence[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """An image or its labels as PNG, whole or not at all. Raises DataError."""
+    good, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not good:
+        raise DataError(f"{path}: OpenCV cannot encode the frame")
+    write_whole(path, data.tobytes(), DataError)

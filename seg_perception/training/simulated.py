@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seg_perception.core.errors import DataError
 from seg_perception.simulation.version import simulation_version
 from seg_perception.training.config import SimulationConfig
-from seg_perception.training.whole_file import write_whole
+from seg_perception.training.samples import write_picture
 
 
 def render_missing(config: SimulationConfig, cache: Path) -> tuple[Path, list[str]]:
@@ -29,13 +25,6 @@ def render_missing(config: SimulationConfig, cache: Path) -> tuple[Path, list[st
 
         for seed, name in tqdm(todo, desc="render"):
             image, labels = training_frame(seed, *config.size)
-            _write(folder / "images" / f"{name}.png", image)
-            _write(folder / "labels" / f"{name}.png", labels)
+            write_picture(folder / "images" / f"{name}.png", image)
+            write_picture(folder / "labels" / f"{name}.png", labels)
     return folder, names
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    good, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not good:
-        raise DataError(f"{path}: OpenCV cannot encode the frame")
-    write_whole(path, data.tobytes())

@@ -125,7 +125,7 @@ class Trainer:
     def resume(self) -> None:
         """Continue from `last.pt`. Schedule and sources may have changed, the network not. Raises TrainingError."""
         path = self._out / checkpoint.LAST
-        state = checkpoint.load(path)
+        state = checkpoint.load_to_go_on(path)
         model = TrainingConfig.from_dict(state["config"]).model
         if model != self.config.model or state["classes"] != self._table.to_dicts():
             raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
@@ -216,11 +216,11 @@ class Trainer:
         try:
             return self._objective(self._replica, images, labels)
         except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
+            if len(images) > 1:
                 raise
             raise TrainingError(
                 f"schedule.batch {self.config.schedule.batch} leaves one image per process and accumulation, too few "
-                "for a batch norm of this network; raise it, or lower schedule.accumulate"
+                f"for this network ({error}); raise it, or lower schedule.accumulate"
             ) from error
 
     def _require_finite(self, loss: float, gradient: float) -> None:
@@ -251,7 +251,7 @@ class Trainer:
                 step=self.step,
                 elapsed_s=round(self._elapsed_s, 1),
                 learning_rate=self._optimizer.param_groups[0]["lr"],
-                loss=sum(losses) / max(1, len(losses)),
+                loss=sum(losses) / len(losses) if losses else None,
             )
             if scores.overall > self._best:
                 self._best = scores.overall

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from seg_perception.core.camera import Camera
@@ -85,7 +85,6 @@ def turning_point(model: str, distortion: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("model", FOLDING)
-@settings(deadline=None)
 @given(data=st.data(), focal=st.floats(100.0, 600.0), bearing=st.floats(-3.1, 3.1))
 def test_nothing_beyond_the_turning_point_of_a_lens_is_seen(model: str, data: st.DataObject, focal, bearing) -> None:
     distortion = np.array(data.draw(FOLDING[model]))

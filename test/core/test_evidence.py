@@ -18,7 +18,7 @@ CAMERA = Camera(320, 240, np.array([[220.0, 0, 159.5], [0, 220.0, 119.5], [0, 0,
 SIDEWAYS = 0.06  # m
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.floats(0.08, 1.6),
     pitch=st.floats(0.0, 1.1),

@@ -13,7 +13,8 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ImageError, TransformError
 from seg_perception.core.ground import PolarMap, Viewpoint
-from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.mapping import GridMapper
 
 TABLE = ClassTable.load(Path(__file__).parents[2] / "config" / "classes" / "camvid.yaml")
 SKY, ROAD, PAVEMENT, CAR, NOTHING = 0, 3, 4, 8, 255
@@ -92,7 +93,7 @@ def test_rolling_and_pitching_do_not_move_an_obstacle() -> None:
         assert (grid[146:154, x > 8.6] == -1).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(x=st.floats(-40, 40), y=st.floats(-40, 40), yaw=st.floats(-3.1, 3.1))
 def test_the_world_looks_the_same_from_everywhere(x: float, y: float, yaw: float) -> None:
     base = pose.from_rpy([x, y, 0], 0, 0, yaw)
@@ -226,7 +227,7 @@ def test_two_cameras_share_one_grid() -> None:
     assert 0 <= at(mapper, 8.0, 0.0) < 25 and 0 <= at(mapper, -8.0, 0.0) < 25
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     focal=st.floats(60.0, 900.0),
     tilt=st.tuples(st.floats(-0.3, 0.3), st.floats(0.0, 1.5), st.floats(-3.1, 3.1)),
@@ -272,7 +273,7 @@ def test_a_downward_camera_sees_all_around(model: str) -> None:
         assert 0 <= at(mapper, x, y) < 25
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(k1=st.floats(-0.13, -0.07), pitch=st.floats(-0.1, 0.6), roll=st.floats(-0.1, 0.1))
 def test_ground_that_the_lens_does_not_show_is_never_free(k1: float, pitch: float, roll: float) -> None:
     """However the image looks outside of the circle that the lens lights."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.presets import camera_names, preset, robot_files
+from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
 
 SHARE = Path(__file__).resolve().parents[2]
 
@@ -23,9 +23,9 @@ def test_a_robot_is_a_preset_by_name_or_a_file_by_path_and_the_users_file_comes_
 @pytest.mark.parametrize(
     ("robot", "params_file", "reason"),
     [
-        ("tank", "", "robot:=tank: there is no such file or folder; installed are: car, car_surround"),
-        ("", "", "robot:=: there is no such"),
-        ("car", "/no/such.yaml", "params_file:=/no/such.yaml: there is no such file or folder$"),
+        ("tank", "", "robot 'tank': there is no such file or folder; installed are: car, car_surround"),
+        ("", "", "robot '': there is no such"),
+        ("car", "/no/such.yaml", "params_file '/no/such.yaml': there is no such file or folder$"),
     ],
 )
 def test_what_is_not_there_is_named_with_its_argument(robot, params_file, reason):
@@ -82,3 +82,20 @@ def test_files_of_something_else_are_named(tmp_path, text):
     file.write_text(text)
     with pytest.raises(DataError, match=r"odd\.yaml: cannot be read as ROS parameters"):
         camera_names([file])
+
+
+def test_files_are_merged_whatever_the_types_of_their_values(tmp_path):
+    robot, mine = tmp_path / "robot.yaml", tmp_path / "mine.yaml"
+    robot.write_text(
+        "/**/grid_mapper: {ros__parameters: {max_range: 20, cameras: front, mount: {x: 1, z: 2.0}}}\n"
+        "front: {segmenter: {ros__parameters: {threads: 2}}}\n"
+    )
+    mine.write_text("/**/grid_mapper: {ros__parameters: {max_range: 12.5, cameras: [front, rear], mount.x: 0.5}}\n")
+    document = merged(map(read_sections, (robot, mine)))
+    assert document == {
+        "/**/grid_mapper": {
+            "ros__parameters": {"max_range": 12.5, "cameras": ["front", "rear"], "mount.x": 0.5, "mount.z": 2.0}
+        },
+        "/front/segmenter": {"ros__parameters": {"threads": 2}},
+    }
+    assert camera_names([robot, mine]) == ["front", "rear"]

@@ -22,7 +22,7 @@ from seg_perception.core.metrics import confusion, dice, iou, mean_dice, mean_io
 N = 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), present=st.sets(st.integers(0, N - 1), min_size=1), void=st.floats(0, 0.5))
 def test_equal_to_torchmetrics(seed: int, present: set[int], void: float) -> None:
     rng = np.random.default_rng(seed)

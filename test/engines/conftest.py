@@ -7,16 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.engines.bundle import Bundle, NewVariant, write_bundle
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 WIDTH, HEIGHT = 32, 24
 THRESHOLD = 127

@@ -13,7 +13,8 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.grid import GridSpec
-from seg_perception.core.mapping import GridMapper, MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.mapping import GridMapper
 from seg_perception.engines.resize import RESIZE_RULES, Resize
 
 TABLE = ClassTable.load(Path(__file__).parents[2] / "config" / "classes" / "camvid.yaml")
@@ -21,11 +22,10 @@ SKY, ROAD, CAR = 0, 3, 8
 CHANNELS = np.array([SKY, ROAD, CAR], np.uint8)
 BASE = np.eye(4)
 MOUNT = pose.base_from_optical((0.0, 0.0, 1.5), 0.0, 0.15, 0.0)
-# Farther out than this, a row of the smallest network covers more than a cell.
+# At the farthest wall, a row of the smallest image and one of the smallest network cover two cells together.
 EXACT = MapperConfig(size_x=30.0, size_y=30.0, max_range=8.0, pitch_error=0.0, height_error=0.0, outline_error=0.0)
 BESIDE_BORDER_PX = 6  # there, evidence depends on how much of the scene is in view
-# At an upright edge of the wall, which the lens bends, a column of pixels may have ground below wall where no foot is.
-STRAY_CELLS = 3
+HALF_WALL_M = 1.5
 
 IMAGE_SIZES = st.tuples(st.integers(420, 700), st.integers(300, 500))
 NETWORK_SIZES = st.tuples(st.integers(300, 500), st.integers(240, 400))
@@ -44,13 +44,13 @@ def picture(camera: Camera, wall_x: float, wall_y: float) -> np.ndarray:
         to_ground = np.where(rays[..., 2] < 0, -eye[2] / rays[..., 2], np.inf)
         to_wall = np.where(rays[..., 0] > 0, (wall_x - eye[0]) / rays[..., 0], np.inf)
         y, z = eye[1] + to_wall * rays[..., 1], eye[2] + to_wall * rays[..., 2]
-    wall = (to_wall < to_ground) & (np.abs(y - wall_y) < 1.5) & (z < 1.2)
+    wall = (to_wall < to_ground) & (np.abs(y - wall_y) < HALF_WALL_M) & (z < 1.2)
     labels = np.where(wall, CAR, np.where(np.isfinite(to_ground), ROAD, SKY))
     return ((labels[..., None] == CHANNELS) * 255).astype(np.uint8)
 
 
-def grid_of(image: np.ndarray, camera: Camera, resize: Resize) -> tuple[np.ndarray, np.ndarray]:
-    """Free 0, occupied 1, unknown -1, as a network without error would make it; and which cells are well in view."""
+def grid_of(image: np.ndarray, camera: Camera, resize: Resize) -> tuple[np.ndarray, np.ndarray, GridSpec]:
+    """Free 0, occupied 1, unknown -1, as a network without error would make it; which cells are well in view; where."""
     size = camera.width, camera.height
     mask = CHANNELS[resize.apply(image).argmax(axis=2)]
     mask = resize.blank_outside(mask, UNLABELLED, *size)
@@ -58,7 +58,7 @@ def grid_of(image: np.ndarray, camera: Camera, resize: Resize) -> tuple[np.ndarr
     mapper = GridMapper(TABLE, EXACT)
     mapper.update(mask, confidence, resize.camera(camera), MOUNT, BASE, 0.0)
     spec, cells = mapper.occupancy(0.0)
-    return np.select([cells < 0, cells < 25, cells >= 65], [-1, 0, 1], -1), in_view(resize.camera(camera), spec)
+    return np.select([cells < 0, cells < 25, cells >= 65], [-1, 0, 1], -1), in_view(resize.camera(camera), spec), spec
 
 
 def in_view(camera: Camera, spec: GridSpec) -> np.ndarray:
@@ -71,18 +71,26 @@ def in_view(camera: Camera, spec: GridSpec) -> np.ndarray:
     return cv2.erode(inside.reshape(spec.height, spec.width).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
-@settings(max_examples=12, deadline=None)
+def beside_edges(spec: GridSpec, wall_x: float, wall_y: float) -> np.ndarray:
+    """Cells behind the wall's upright edges: the lens bends them, so that a column may have ground below wall there."""
+    x, y = np.meshgrid(*spec.centres())
+    left, right = (np.abs(y - x * edge / wall_x) for edge in (wall_y - HALF_WALL_M, wall_y + HALF_WALL_M))
+    return (x > wall_x - spec.resolution) & (np.minimum(left, right) < 1.5 * spec.resolution)
+
+
+@settings(max_examples=12)
 @given(IMAGE_SIZES, NETWORK_SIZES, st.floats(4.0, 7.0), st.floats(-2.0, 2.0))
 @example((700, 311), (319, 240), 5.2578125, -1.243109042640192)
-def test_every_rule_gives_the_same_grid_within_a_cell(size, network, wall_x, wall_y):
+def test_every_rule_gives_the_same_grid_within_two_cells(size, network, wall_x, wall_y):
     camera = camera_of(*size)
     image = picture(camera, wall_x, wall_y)
-    grids, views = zip(*(grid_of(image, camera, Resize(*network, rule)) for rule in RESIZE_RULES), strict=True)
+    grids, views, specs = zip(*(grid_of(image, camera, Resize(*network, rule)) for rule in RESIZE_RULES), strict=True)
     common = np.logical_and.reduce(views)
     assert (grids[0][common] == 0).sum() > 20
+    common &= ~beside_edges(specs[0], wall_x, wall_y)
     # Between free ground and the wall lies a strip of unknown cells here, and none there.
     for same in (lambda grid: grid == 0, lambda grid: grid == 1, lambda grid: grid != 0):
         for grid in grids:
-            nearby = cv2.dilate(same(grid).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            nearby = cv2.dilate(same(grid).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
             for other in grids:
-                assert np.count_nonzero(common & same(other) & ~nearby) <= STRAY_CELLS
+                assert not np.any(common & same(other) & ~nearby)

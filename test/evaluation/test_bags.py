@@ -12,9 +12,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.share import share_folder
 from seg_perception.evaluation.bag_writer import BagWriter, define
 from seg_perception.evaluation.bags import open_bag, stamp_ns
-from seg_perception.evaluation.share import share_folder
 
 STORE = get_typestore(Stores.LATEST)
 Header, Time = STORE.types["std_msgs/msg/Header"], STORE.types["builtin_interfaces/msg/Time"]

@@ -241,7 +241,7 @@ def test_results_of_another_evaluation_are_not_overwritten(common, drive, tmp_pa
         run(replace(common, bag=str(drive), out=str(tmp_path), truth_lidar="/lidar"))
 
 
-@pytest.mark.parametrize("below", ["out", "results/of/today", "."])
+@pytest.mark.parametrize("below", ["out", "results/of/today", "bags/today", "."])
 def test_results_below_what_was_evaluated_do_not_change_it(common, tmp_path, below):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((60, 80, 3), 200 * index, np.uint8))
@@ -249,6 +249,16 @@ def test_results_below_what_was_evaluated_do_not_change_it(common, tmp_path, bel
     assert run(request) == run(request)
     cv2.imwrite(str(tmp_path / "2.png"), np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(DataError, match="other images, labels"):
+        run(request)
+
+
+def test_images_beside_a_folder_called_bags_are_no_results(common, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    request = replace(common, images=str(tmp_path / "pictures"), out=str(tmp_path / "bags" / "today"))
+    run(request)
+    cv2.imwrite(str(tmp_path / "pictures" / "1.png"), np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DataError, match="other images"):
         run(request)
 
 
@@ -296,6 +306,17 @@ def test_an_image_does_not_get_the_label_of_the_one_whose_name_is_its_number(com
     cv2.imwrite(str(labels / "000001.png"), np.zeros((60, 80), np.uint8))
     run(replace(common, images=str(images), labels=str(labels), out=str(tmp_path / "out")))
     assert [frame["skipped"] for frame in lines(tmp_path / "out")] == [None, "no label", "no label"]
+
+
+def test_two_images_for_one_label_are_refused(common, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for name in ("images/0.png", "images/0.bmp", "labels/0.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((60, 80), np.uint8))
+    request = replace(common, images=str(tmp_path / "images"), out=str(tmp_path / "out"))
+    with pytest.raises(DataError, match="0.png and .*0.bmp: have one name"):
+        run(replace(request, labels=str(tmp_path / "labels")))
+    assert run(request)["frames"]["masks"] == 2, "without labels a name means nothing"
 
 
 def test_labels_of_a_recording_are_found_by_stamp_or_number(common, tmp_path):

@@ -21,7 +21,7 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.evaluation import grid_kitti, grid_nuscenes, grid_rellis
 from seg_perception.evaluation.grid_bands import BANDS, FIGURES, BandScores, nested
 from seg_perception.evaluation.grid_nuscenes import BOX_TABLE, Box, Sample, Shot
@@ -60,7 +60,7 @@ def ahead(mapper: InversePerspectiveMapper, world_from_base: np.ndarray, distanc
 
 
 @given(x=st.floats(-500, 500), y=st.floats(-500, 500), yaw=st.floats(-3.1, 3.1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_baseline_smears_what_stands_behind_its_foot(x: float, y: float, yaw: float) -> None:
     mapper = InversePerspectiveMapper(BOX_TABLE, MapperConfig(), CAMERA, MOUNT)
     world_from_base = pose.from_rpy((x, y, 0.0), 0.0, 0.0, yaw)
@@ -98,7 +98,7 @@ def test_scores_fall_into_their_bands() -> None:
 
 @pytest.mark.parametrize("name", DISTURBANCES)
 @given(yaw=st.floats(-3.1, 3.1), forward=st.floats(4.0, 25.0), left=st.floats(-2.0, 2.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_misstated_poses_move_the_ground_the_way_they_say(name: str, yaw: float, forward: float, left: float) -> None:
     true = pose.from_rpy((30.0, -7.0, 0.0), 0.0, 0.0, yaw) @ MOUNT
     point = pose.apply(pose.from_rpy((30.0, -7.0, 0.0), 0.0, 0.0, yaw), (1.0 + forward, left, 0.0))
@@ -242,3 +242,12 @@ def test_command_refuses_nonsense(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_nested_names() -> None:
     assert nested({"a/b": {}, "a/c/d": {}}) == {"a": {"b": {}, "c": {"d": {}}}}
+
+
+@pytest.mark.parametrize("command", [["evaluate-grid"], ["benchmark", "--compare", "road_lite"]])
+def test_a_place_that_cannot_be_written_is_known_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main([*command, "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file'}: cannot be written (")

@@ -262,6 +262,23 @@ def test_a_robot_that_is_none_is_refused_by_name(tmp_path, text):
         Robot.load(path)
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ("resolution: 0.0", "resolution is 0; allowed: 0.02 to 5"),
+        ("max_range: -3", "max_range is -3; allowed: 0.5 to 200"),
+        ("half_life: .nan", "half_life is nan"),
+        ("resolution: 0.02, size_x: 500, size_y: 500", "make 625000000 cells"),
+        ("known_log_odds: 4", "no cell is ever known"),
+    ],
+)
+def test_values_that_the_node_refuses_are_refused(tmp_path, values, reason):
+    path = tmp_path / "robot.yaml"
+    path.write_text(f"grid_mapper: {{ros__parameters: {{{values}}}}}")
+    with pytest.raises(DataError, match=rf"robot\.yaml: .*{reason}"):
+        Robot.load(path)
+
+
 def test_the_defaults_of_a_robot_are_those_of_the_node(tmp_path):
     pytest.importorskip("rclpy", reason="needs ROS 2")
     from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters

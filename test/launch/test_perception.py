@@ -20,7 +20,8 @@ from threshold_bundle import BRIGHT
 
 from seg_perception.core.fastdds import profile_variables
 
-RVIZ = Path(__file__).resolve().parents[2] / "config" / "rviz" / "perception.rviz"
+SHARE = Path(__file__).resolve().parents[2]
+RVIZ = SHARE / "config" / "rviz" / "perception.rviz"
 
 
 def topics(client):
@@ -57,11 +58,13 @@ def test_nodes_become_active_on_the_expected_topics_and_end_with_ctrl_c(launch, 
 
 
 def test_arguments_reach_the_nodes_in_a_namespace(launch, client, bundle, tmp_path):
-    mine = tmp_path / "mine.yaml"
-    mine.write_text("/**/grid_mapper:\n  ros__parameters:\n    publish_rate: 3.0\n")
+    robot, mine = tmp_path / "robot.yaml", tmp_path / "mine.yaml"
+    indoor = (SHARE / "config" / "robots" / "rover_indoor.yaml").read_text()
+    robot.write_text(indoor.replace("publish_rate: 10.0", "publish_rate: 10"))
+    mine.write_text("/**/grid_mapper:\n  ros__parameters:\n    publish_rate: 3.5\n")
     started = launch(
         "perception.launch.py",
-        robot="rover_indoor",
+        robot=robot,
         model=bundle,
         camera="/cameras/front",
         image="image",
@@ -71,7 +74,7 @@ def test_arguments_reach_the_nodes_in_a_namespace(launch, client, bundle, tmp_pa
     started.wait_until_active(client, "/front/segmenter", "/front/grid_mapper")
     assert get_parameters(client, "/front/segmenter", "model", "device") == {"model": str(bundle), "device": "cpu"}
     grid = get_parameters(client, "/front/grid_mapper", "resolution", "mount.z", "publish_rate")
-    assert grid == {"resolution": 0.05, "mount.z": 0.3, "publish_rate": 3.0}
+    assert grid == {"resolution": 0.05, "mount.z": 0.3, "publish_rate": 3.5}
 
     masks = client.collect(Image, "/front/segmentation/mask", qos_profile_sensor_data)
     images = client.node.create_publisher(Image, "/cameras/front/image", qos_profile_sensor_data)
@@ -112,6 +115,14 @@ def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapp
     assert {"image:=front/image_raw", "segmentation/overlay:=front/segmentation/overlay"} <= set(arguments), arguments
 
 
+def test_without_rviz_no_node_is_left_behind(launch, bundle):
+    started = launch("perception.launch.py", model=bundle, rviz="true")
+    assert started.returncode() == 1
+    errors = [line for line in started.log.splitlines() if "[ERROR]" in line]
+    assert len(errors) == 1 and "rviz2 is not installed" in errors[0]
+    assert "process started" not in started.log
+
+
 def pretend_rviz(folder, monkeypatch):
     """A package rviz2 whose program writes what it is called with into the file that this returns."""
     index, programs = folder / "share" / "ament_index" / "resource_index" / "packages", folder / "lib" / "rviz2"
@@ -146,7 +157,7 @@ def test_unknown_file_ends_the_launch_with_one_line(launch, argument, value, kno
     assert started.returncode() == 1
     errors = [line for line in started.log.splitlines() if "[ERROR]" in line]
     assert len(errors) == 1
-    assert f"{argument}:={value}" in errors[0]
+    assert f"{argument} {value!r}: there is no such" in errors[0]
     assert known in errors[0]
     assert "process started" not in started.log
 

@@ -181,9 +181,10 @@ def test_static_tf_is_latched_though_the_bag_forgot_it(launch, bundle, tmp_path)
     ("arguments", "reason"),
     [
         ({"bag": "/no/such/bag"}, "no metadata.yaml there"),
+        ({"image_transport": "compressed"}, "no compressed images on /camera/image_raw, but on /front/image"),
         ({}, "no images on /camera/image_raw, but on /front/image"),
         ({"robot": "car_surround"}, "/right/image_raw, /rear/image_raw, but on /front/image"),
-        ({"robot": "tank"}, "robot:=tank: there is no such file or folder; installed are: car"),
+        ({"robot": "tank"}, "robot 'tank': there is no such file or folder; installed are: car"),
         ({"out": "/tmp"}, "exists already"),
     ],
 )

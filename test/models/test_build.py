@@ -116,6 +116,16 @@ def test_a_unet_ends_where_its_decoder_channels_end(channels: list[int], stride:
     assert decision_step(unet) == min(stride, 2)
 
 
+@pytest.mark.parametrize(("options", "rows"), [({}, 384), ({"encoder_depth": 4, "decoder_channels": [8] * 4}, 368)])
+def test_images_are_padded_as_far_as_the_encoder_needs_it(options: dict[str, Any], rows: int) -> None:
+    network = build("unet", "resnet18", options, 3).eval()
+    seen: list[tuple[int, ...]] = []
+    network.network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 360, 32)).shape[-2:] == (360, 32)
+    assert seen == [(1, 3, rows, 32)]
+
+
 def test_the_engine_does_what_torch_does(network: PixelClassifier) -> None:
     deployed = Deployed(network.eval(), temperature=1.0)
     spec = InputSpec(WIDTH, HEIGHT)

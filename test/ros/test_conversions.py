@@ -171,7 +171,7 @@ def test_odd_width_of_yuv422_is_an_image_error(to_bgr):
         conversions.image_to_bgr(image(np.zeros((4, 5, 2), np.uint8), "yuv422"), to_bgr)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     encoding=st.sampled_from([*ENCODINGS, "8UC1", "nonsense"]),
     size=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 80)),
@@ -190,7 +190,7 @@ def test_any_message_gives_an_image_or_an_image_error(encoding, size, data, big_
     assert bgr.shape == (height, width, 3) and bgr.dtype == np.uint8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(width=st.integers(1, 40), height=st.integers(1, 40), seed=st.integers(0, 99))
 def test_mask_round_trip(width, height, seed):
     mask = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)

@@ -50,6 +50,7 @@ def test_survives_the_way_to_yaml_and_back(document: dict[str, Any]) -> None:
             {"cross_entropy": 0, "dice": 0},
             "cross_entropy, dice, focal, lovasz: is 0; allowed: at least one",
         ),
+        ("schedule", {"weight_decay": -0.1}, "weight_decay: is -0.1; allowed: 0 or more"),
         ("schedule", {"focal": -1}, "focal: is -1.0; allowed: 0 or more"),
         ("export", {"min_agreement": 98}, "export: min_agreement: is 98.0; allowed: 0 … 1"),
         ("export", {"max_miou_drop": -1}, "max_miou_drop: is -1.0; allowed: 0 … 1"),
@@ -91,3 +92,8 @@ def test_configurations_of_before_stay_readable(document: dict[str, Any]) -> Non
             for name in ("layout", "split", "remap", "region"):
                 del folder[name]
     assert TrainingConfig.from_dict(plain) == TrainingConfig.from_dict(document)
+
+
+def test_a_seed_that_no_generator_takes_is_named(document: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match="seed: is -1; allowed: 0 or more"):
+        TrainingConfig.from_dict({**document, "seed": -1})

@@ -93,13 +93,13 @@ def test_broken_pair_is_named(document: dict[str, Any], tmp_path: Path, damage: 
 def test_images_of_one_name_are_both_named(document: dict[str, Any], tmp_path: Path) -> None:
     write_scenes(tmp_path, 2, seed=3)
     shutil.copy(tmp_path / "images" / "000.png", tmp_path / "images" / "000.jpg")
-    with pytest.raises(DataError, match=r"images/000\.png and .*images/000\.jpg: two images for one label"):
+    with pytest.raises(DataError, match=r"images/000\.png and .*images/000\.jpg: have one name"):
         _load(document, tmp_path)
     for hours in ("day", "night"):
         shutil.copytree(tmp_path / "images", tmp_path / "hours" / hours, ignore=lambda *_: ["000.jpg"])
     shutil.rmtree(tmp_path / "images")
     (tmp_path / "hours").rename(tmp_path / "images")
-    with pytest.raises(DataError, match=r"night/000\.png and .*day/000\.png: two images for one label"):
+    with pytest.raises(DataError, match=r"night/000\.png and .*day/000\.png: have one name"):
         _load(document, tmp_path)
 
 

@@ -253,3 +253,13 @@ def _scene(scenes: Path) -> tuple[np.ndarray, np.ndarray]:
     labels = cv2.imread(str(scenes / "val" / "labels" / "000.png"), cv2.IMREAD_UNCHANGED)
     labels[labels == 3] = 255
     return image, labels
+
+
+def test_another_format_has_the_confidence_of_the_bundle(training: Path, exported: Bundle, tmp_path: Path) -> None:
+    assert _export(training, tmp_path / "boxes", None, "--format", "torchscript") == 0
+    (file,) = tmp_path.iterdir()
+    image, _ = exported.read_golden(exported.variants["fp32"])
+    expected = load_engine(exported, precision="fp32").infer(image).confidence
+    with torch.inference_mode():
+        confidence = torch.jit.load(str(file))(torch.from_numpy(np.asarray(image))[None])[1][0].numpy()
+    assert np.abs(confidence.astype(int) - expected).mean() < 2

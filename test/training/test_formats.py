@@ -19,7 +19,7 @@ from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import export_formats
 from seg_perception.training.export import export_onnx
-from seg_perception.training.export_formats import write_format
+from seg_perception.training.export_formats import require_place, write_format
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,12 @@ def test_a_place_that_is_taken_is_named(
     with pytest.raises(ExportError, match=r"boxes: cannot be written \(Is a directory\)"):
         write_format("pt2", deployed, graph, images, tmp_path / "boxes")
     assert [path.name for path in tmp_path.iterdir()] == ["boxes.pt2"]
+
+
+@pytest.mark.parametrize("name", [".", "network"])
+def test_the_place_of_the_files_is_named_after_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "network").mkdir()
+    monkeypatch.chdir(tmp_path / ("network" if name == "." else "."))
+    assert require_place(Path(name)) == tmp_path / "network"

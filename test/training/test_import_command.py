@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.evaluation.benchmark_baseline import write_logits_model
 from seg_perception.training import import_command
+from seg_perception.training.import_onnx import Preprocessing
 
 SKY, ROAD, BOX = range(3)
 
@@ -185,3 +187,12 @@ def test_pixels_that_nobody_describes_are_asked_for(scenes: Path, tmp_path: Path
     words = ["import", str(model), "--out", str(tmp_path / "out"), "--classes", str(scenes / "classes.yaml")]
     assert main(words) == 2
     assert main([*words, "--mean", "0", "0", "0"]) == 2
+
+
+def test_the_order_of_the_channels_can_be_said_over_what_the_checkpoint_says() -> None:
+    parser = argparse.ArgumentParser()
+    import_command.add_arguments(parser)
+    known = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    for options, order in (([], "rgb"), (["--order", "bgr"], "bgr"), (["--order", "rgb"], "rgb")):
+        args = parser.parse_args(["network", "--out", "out", "--classes", "classes.yaml", *options])
+        assert import_command.preprocessing(args, known) == replace(known, order=order)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
 
+from seg_perception.core.errors import DataError
 from seg_perception.engines.resize import RESIZE_RULES, Resize
 from seg_perception.training.import_frames import Frame, labelled, load_frames
 
@@ -40,3 +42,11 @@ def test_frames_come_from_bags(shared_data: Path, name: str) -> None:
     for_ranges, for_gate = load_frames(shared_data / "nuscenes" / name, 2, None)
     assert 1 <= len(for_gate) <= len(for_ranges) <= 2
     assert all(frame.image.ndim == 3 and frame.image.std() > 10 for frame in [*for_ranges, *for_gate])
+
+
+def test_two_images_for_one_label_are_refused(tmp_path: Path) -> None:
+    for index, name in enumerate(("a.png", "a.bmp", "b.png")):
+        cv2.imwrite(str(tmp_path / name), np.full((6, 8, 3), index, np.uint8))
+    with pytest.raises(DataError, match=r"a\.png and .*a\.bmp: have one name"):
+        load_frames(tmp_path, 2, {"a", "b"})
+    assert all(load_frames(tmp_path, 2, None)), "without labels a name means nothing"

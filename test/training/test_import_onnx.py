@@ -124,7 +124,7 @@ def test_confidence_is_the_softmax_of_the_winner() -> None:
     assert np.unique(confidence).tolist() == [round(255 * np.e / (np.e + 2))]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(stride=st.integers(1, 9), head=st.sampled_from(["logits", "labels", "label_plane"]), seed=st.integers(0, 99))
 def test_coarse_outputs_are_enlarged_as_the_original_would_be(stride: int, head: str, seed: int) -> None:
     network = Network(colour_network(stride, head=head), None)

@@ -131,3 +131,29 @@ def test_wrong_weights_are_told(lraspp: dict[str, Any], tmp_path: Path) -> None:
     torch.save({"something.weight": torch.zeros(3)}, path)
     with pytest.raises(ModelImportError, match=f"these are not the weights of {LRASPP}"):
         from_torchvision(path, LRASPP, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("says", "mean", "std"),
+    [
+        ({}, 0.5, 0.25),
+        ({"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [63.75] * 3}, 0.5, 0.25),
+        ({"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [0.5] * 3}, 0.5, 0.25),
+        ({"do_normalize": False}, 0.0, 1.0),
+        ({"do_normalize": False, "do_rescale": False}, 0.0, 1 / 255),
+    ],
+)
+def test_pixels_are_those_of_the_checkpoints_own_preprocessor(
+    segformer: Path, tmp_path: Path, says: dict[str, Any], mean: float, std: float
+) -> None:
+    for file in segformer.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    document = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "size": {"height": 64, "width": 96}, **says}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(document))
+    found = from_transformers(str(tmp_path)).preprocessing
+    assert found is not None
+    np.testing.assert_allclose([found.mean, found.std], [[mean] * 3, [std] * 3])
+    own = transformers.SegformerImageProcessor(do_resize=False, **document)
+    expected = own(images=list(IMAGES[..., ::-1].copy()), return_tensors="np")["pixel_values"]
+    got = np.concatenate([found.apply(image) for image in IMAGES]).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(got, expected, atol=1e-4)

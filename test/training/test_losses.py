@@ -53,6 +53,15 @@ def test_nothing_labelled_is_no_loss(name: str, logits: torch.Tensor) -> None:
     assert not logits.grad.any()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_single_label_is_a_loss_wherever_it_is(name: str, logits: torch.Tensor) -> None:
+    for v, u in ((0, 0), (1, 1), (7, 4)):
+        labels = torch.full((2, 8, 12), 255)
+        labels[0, v, u] = 1
+        loss = _loss(cross_entropy=1.0, **({name: 1.0} if name != "cross_entropy" else {}))(logits, labels)
+        assert loss.ndim == 0 and float(loss) > 0
+
+
 def test_a_mixture_is_the_weighted_sum(logits: torch.Tensor, labels: torch.Tensor) -> None:
     shares = {"cross_entropy": 1.0, "dice": 0.5, "focal": 2.0, "lovasz": 0.25}
     parts = sum(share * _loss(**{name: 1.0})(logits, labels) for name, share in shares.items())

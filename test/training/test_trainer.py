@@ -181,6 +181,26 @@ def test_damaged_checkpoint_is_named(document: dict[str, Any], tmp_path: Path) -
         _trainer(document, tmp_path).resume()
 
 
+def test_weights_alone_are_not_resumed(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"]["steps"] = 1
+    _trainer(document, tmp_path).fit()
+    (tmp_path / checkpoint.LAST).write_bytes((tmp_path / checkpoint.BEST).read_bytes())
+    with pytest.raises(TrainingError, match=r"last\.pt: holds weights, not the state of a training"):
+        _trainer(document, tmp_path).resume()
+
+
+def test_a_validation_without_a_step_states_no_loss(document: dict[str, Any], tmp_path: Path) -> None:
+    document["schedule"].update(steps=4, validate_every=100)
+    stopped = _trainer(document, tmp_path)
+    _stop_at(stopped, step=2)
+    assert not stopped.fit()
+    document["schedule"].update(steps=2)
+    resumed = _trainer(document, tmp_path)
+    resumed.resume()
+    assert resumed.fit()
+    assert [row.get("loss") for row in _log(tmp_path)] == [None]
+
+
 def test_unknown_encoder_is_named(document: dict[str, Any], tmp_path: Path) -> None:
     document["model"] = {"architecture": "unet", "encoder": "tu-nonsense"}
     with pytest.raises(TrainingError, match="tu-nonsense"):
