@@ -131,8 +131,11 @@ def _training_street(number: int) -> tuple[World, Renderer]:
 @lru_cache(maxsize=2)
 def _training_view(number: int, width: int, height: int) -> View:
     rng = np.random.default_rng([number, 5])
-    k1 = rng.uniform(-0.25, 0.02)
-    return View.of(_camera(width, height, float(rng.uniform(50, 90)), (k1, -0.1 * k1, 0.0, 0.0, 0.0)))
+    while True:
+        k1 = rng.uniform(-0.25, 0.02)
+        view = View.of(_camera(width, height, float(rng.uniform(50, 90)), (k1, -0.1 * k1, 0.0, 0.0, 0.0)))
+        if np.isfinite(view.rays).all():  # else too strong for so wide a field: it would leave the corners dark
+            return view
 
 
 def _camera(width: int, height: int, fov_deg: float, distortion: tuple[float, ...]) -> Camera:
