@@ -186,7 +186,7 @@ def write_bundle(
 ) -> Bundle:
     """Write the folder `target` (its name is the bundle's name) at once: it is replaced whole or left as it was.
 
-    golden_image: (H, W, 3) uint8 BGR of any size. extras: further files for people, content by plain name.
+    golden_image: (H, W, 3) uint8 BGR of any size. extras: further files, content by plain name.
     Raises BundleError.
     """
     target = require_target(target)

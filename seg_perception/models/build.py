@@ -10,6 +10,8 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.segmentation.fcn import FCNHead
@@ -74,9 +76,18 @@ def build(architecture: str, encoder: str, options: dict[str, Any], n_classes: i
             f"model {architecture} with encoder {encoder} and options {options}: {error}; encoders are those of "
             "segmentation_models_pytorch, of timm as tu-<name>, or, for transformers, its model types"
         ) from error
+    _cut_idle_blocks(network)
     multiple = options.get("encoder_output_stride", 2 ** options.get("encoder_depth", SMP_DEPTH))
     wrapper = InstanceClassifier if isinstance(network, MaskRCNN) else PixelClassifier
     return wrapper(network, multiple).to(memory_format=torch.channels_last)
+
+
+def _cut_idle_blocks(network: nn.Module) -> None:
+    """timm cuts encoders below the deepest features asked for, except for these, which would go on for nothing."""
+    for module in network.modules():
+        if isinstance(module, (EfficientNetFeatures, MobileNetV3Features)):
+            deepest = module.feature_info.module_name()[-1]  # blocks.4, or a layer in it
+            module.blocks = module.blocks[: int(deepest.split(".")[1]) + 1]
 
 
 def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:

@@ -209,8 +209,6 @@ def _paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     low, extent = boxes[:, :2], (boxes[:, 2:] - boxes[:, :2]).clamp(min=FEWEST_PIXELS / STRIDE)
     x = (torch.arange(width, device=boxes.device) + 0.5 - low[:, :1]) / extent[:, :1]
     y = (torch.arange(height, device=boxes.device) + 0.5 - low[:, 1:]) / extent[:, 1:]
-    grid = torch.stack(
-        [x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], -1
-    )
+    grid = torch.stack([x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], -1)
     pasted = functional.grid_sample(masks[:, None], 2 * grid - 1, padding_mode="zeros", align_corners=False)
     return pasted[:, 0]

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seg_perception.core.errors import TrainingError
 from seg_perception.core.writable import require_writable, write_whole, writing
 
 LAST = "last.pt"
 BEST = "best.pt"
+WEIGHTS = "weights.pt"
+"""In a bundle: what may be trained on, of the training that it came from."""
 
 _NEEDED = {"config", "classes", "average", "step"}
 _TO_GO_ON = {"network", "optimizer", "random", "elapsed_s", "best", "validated_on"}
@@ -31,6 +34,16 @@ def save(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()  # torch aborts the process when the disk is full while it writes a file itself
     torch.save(state, buffer)
     write_whole(path, buffer.getbuffer(), TrainingError)
+
+
+def slim(state: dict[str, Any]) -> bytes:
+    """The content of a checkpoint for a bundle: weights alone, kernels in half precision, no paths of this machine."""
+    config = {key: value for key, value in state["config"].items() if key != "base"}
+    average = {name: _halved(tensor) for name, tensor in state["average"].items()}
+    buffer = io.BytesIO()
+    kept = {key: state[key] for key in ("classes", "step", "elapsed_s", "scores")}
+    torch.save({"config": config, "average": average, **kept}, buffer)
+    return buffer.getvalue()
 
 
 def load_to_go_on(path: Path) -> dict[str, Any]:
@@ -52,4 +65,13 @@ def load(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: not a checkpoint of this program ({reason}); delete it or restore it") from error
     if not isinstance(state, dict) or not state.keys() >= _NEEDED:
         raise TrainingError(f"{path}: of torch, but not a checkpoint of this program; delete it or restore it")
+    state["average"] = {name: _widened(tensor) for name, tensor in state["average"].items()}
     return state
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor

@@ -21,7 +21,8 @@ class ModelConfig:
     """A network by name; `options` go to its library unchanged.
 
     weights: what the encoder starts from: a file of its weights (.pth, .safetensors), `<Python package>:<file in it>`,
-    `imagenet` (downloaded by timm), or nothing for random ones. They are used in `train` alone.
+    `imagenet` (downloaded by timm), or nothing for random ones; or what the whole network goes on from: the folder of a
+    training, or a bundle by folder or name. They are used in `train` and `distil` alone.
     """
 
     architecture: str

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import TrainingError
-from seg_perception.engines.bundle import MANIFEST_FILE
 from seg_perception.models.build import InstanceClassifier, PixelClassifier
 from seg_perception.models.deploy import normalise
 from seg_perception.training.objective import Objective
@@ -27,11 +26,7 @@ FEATURES_WEIGHT = 1.0
 
 
 def load_teacher(folder: Path, table: ClassTable) -> PixelClassifier:
-    """The best averaged weights of a training with the classes of `table`. Raises TrainingError."""
-    if (folder / MANIFEST_FILE).is_file():
-        raise TrainingError(
-            f"{folder}: is a bundle, and its graph decides without giving logits; give the training that it came from"
-        )
+    """The best averaged weights of a training, or of a bundle's, with the classes of `table`. Raises TrainingError."""
     teacher = Trained.load(folder)
     names, own = ([entry.name for entry in t.classes] for t in (teacher.table, table))
     if names != own:

@@ -23,6 +23,7 @@ from seg_perception.engines.torch_program import save_program
 from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import Deployed
+from seg_perception.training import checkpoint
 from seg_perception.training.calibration import calibrate
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         input_spec=spec,
         golden_image=trial.golden,
         variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted, v.format) for v in accepted],
-        extras=write_card(facts, golden, engine),
+        extras={**write_card(facts, golden, engine), checkpoint.WEIGHTS: checkpoint.slim(dict(trained.state))},
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0

@@ -12,6 +12,7 @@ from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
+from seg_perception.training.start import whole_network
 from seg_perception.training.trainer import Trainer
 
 EXIT_INTERRUPTED = 130
@@ -41,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
     with fabric.rank_zero_first():  # the first process renders and extracts what the others only read
         train = load_sources(config, config.train, table)
         validation = load_held_out(config, table)
-    trainer = Trainer(config, table, train, validation, args.out, fabric=fabric)
+    network = whole_network(config, table, args.out, args.resume)
+    trainer = Trainer(config, table, train, validation, args.out, network=network, fabric=fabric)
     if args.resume:
         trainer.resume()
-    elif config.model.weights:
+    elif config.model.weights and not network:
         trainer.start_from_weights()
     completed = trainer.fit()
     if fabric.is_global_zero:

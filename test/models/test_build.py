@@ -116,6 +116,13 @@ def test_a_unet_ends_where_its_decoder_channels_end(channels: list[int], stride:
     assert decision_step(unet) == min(stride, 2)
 
 
+@pytest.mark.parametrize("encoder", ["tu-mobilenetv3_small_050", "tu-tf_efficientnet_lite0", "tu-resnet10t"])
+def test_nothing_below_the_deepest_features_is_computed(encoder: str) -> None:
+    network = build("unet", encoder, {"encoder_depth": 3, "decoder_channels": [8, 8, 8]}, 3)
+    network(torch.zeros(1, 3, 32, 32)).sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
 @pytest.mark.parametrize(("options", "rows"), [({}, 384), ({"encoder_depth": 4, "decoder_channels": [8] * 4}, 368)])
 def test_images_are_padded_as_far_as_the_encoder_needs_it(options: dict[str, Any], rows: int) -> None:
     network = build("unet", "resnet18", options, 3).eval()
