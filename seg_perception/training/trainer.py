@@ -312,3 +312,4 @@ class Trainer:
 def _single_threaded(worker: int) -> None:
     cv2.setNumThreads(0)
     os.setpgrp()  # signals to the process group are for the trainer, which ends its workers itself
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so are those that systemd or Slurm send to every process

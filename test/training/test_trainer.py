@@ -226,10 +226,17 @@ def _command(document: dict[str, Any], out: Path) -> Iterator[subprocess.Popen[s
         yield process
 
 
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return [descendant for child in children for descendant in (*_children(child), child)]
+
+
 def test_a_signal_to_all_its_processes_ends_it_in_order(document: dict[str, Any], tmp_path: Path) -> None:
     document["schedule"].update(steps=100_000, workers=1)
     with _command(document, tmp_path / "out") as process:
-        os.killpg(process.pid, signal.SIGTERM)
+        for pid in [*_children(process.pid), process.pid]:  # as systemd and Slurm do
+            os.kill(pid, signal.SIGTERM)
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     step = checkpoint.load(tmp_path / "out" / checkpoint.LAST)["step"]
