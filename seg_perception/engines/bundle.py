@@ -5,6 +5,7 @@
       model.<variant>.onnx                  image uint8 (1, H, W, 3) → mask, confidence uint8 (1, H, W)
       model.<variant>.pt2                   the same as a program of torch.export, see torch_program.py
       golden.png, golden.<variant>.png      an image, and the mask each variant gives for it
+      weights.pt                            what a training can go on from; bundles that were imported have none
 
 Nothing here executes or unpickles what it reads; every file is checked against its hash before it is used.
 """
@@ -34,6 +35,7 @@ MANIFEST_FILE = "bundle.yaml"
 GOLDEN_IMAGE_FILE = "golden.png"
 MODEL_FILE = "model.{variant}.{format}"
 GOLDEN_MASK_FILE = "golden.{variant}.png"
+WEIGHTS_FILE = "weights.pt"
 DEFAULT_GOLDEN_AGREEMENT = 0.98
 
 
@@ -85,8 +87,14 @@ class Bundle:
             )
         return image, mask
 
+    def read_weights(self) -> bytes:
+        """The weights that a training can go on from; raises BundleError where there are none."""
+        if self.manifest.weights is None:
+            raise BundleError(f"{self.root}: was made without {WEIGHTS_FILE}; give the training that it came from")
+        return self._read(self.manifest.weights)
+
     def _check_files_exist(self) -> None:
-        references = [self.manifest.golden_image]
+        references = [self.manifest.golden_image, *([self.manifest.weights] if self.manifest.weights else [])]
         for variant in self.variants.values():
             references += [variant.model, variant.golden_mask]
         missing = [reference.file for reference in references if not (self.root / reference.file).is_file()]
@@ -183,10 +191,12 @@ def write_bundle(
     variants: Sequence[NewVariant],
     golden_agreement: float = DEFAULT_GOLDEN_AGREEMENT,
     extras: Mapping[str, bytes] | None = None,
+    weights: bytes | None = None,
 ) -> Bundle:
     """Write the folder `target` (its name is the bundle's name) at once: it is replaced whole or left as it was.
 
-    golden_image: (H, W, 3) uint8 BGR of any size. extras: further files, content by plain name.
+    golden_image: (H, W, 3) uint8 BGR of any size. extras: further files for people, content by plain name.
+    weights: what a training can go on from.
     Raises BundleError.
     """
     target = require_target(target)
@@ -203,6 +213,7 @@ def write_bundle(
             input=input_spec,
             golden_image=_write(fresh / GOLDEN_IMAGE_FILE, _png(golden_image)),
             golden_agreement=golden_agreement,
+            weights=None if weights is None else _write(fresh / WEIGHTS_FILE, weights),
             variants={variant.name: _write_variant(fresh, variant) for variant in variants},
         )
         for name, content in (extras or {}).items():

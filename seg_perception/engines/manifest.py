@@ -90,7 +90,8 @@ class Manifest:
     """Everything in bundle.yaml.
 
     provenance: plain YAML, for people (data, commit, command). scores: of the float model, by name.
-    golden_agreement: share of pixels, 0..1, at which a runtime must reproduce a variant's golden mask.
+    golden_agreement: share of pixels, 0..1, at which a runtime must reproduce a variant's golden mask. weights: what a
+    training can go on from, None in bundles that did not come from one.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Manifest:
     golden_image: FileRef
     golden_agreement: float
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    weights: FileRef | None = None
 
     @classmethod
     def from_dict(cls, document: Any, source: str) -> Manifest:
@@ -128,6 +130,7 @@ class Manifest:
             golden_image=_parse_file(golden.section("image")),
             golden_agreement=golden.number("agreement", 0.0, 1.0),
             variants={name: _parse_variant(name, variants.section(name), source) for name in variants.mapping},
+            weights=_parse_file(fields.section("weights")) if "weights" in fields.mapping else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,6 +144,7 @@ class Manifest:
             "scores": _plain(self.scores),
             "input": vars(self.input).copy(),
             "golden": {"image": vars(self.golden_image).copy(), "agreement": self.golden_agreement},
+            **({"weights": vars(self.weights).copy()} if self.weights else {}),
             "variants": {name: _variant_to_dict(variant) for name, variant in self.variants.items()},
             "classes": self.table.to_dicts(),
         }

@@ -86,8 +86,8 @@ def _cut_idle_blocks(network: nn.Module) -> None:
     """timm cuts encoders below the deepest features asked for, except for these, which would go on for nothing."""
     for module in network.modules():
         if isinstance(module, (EfficientNetFeatures, MobileNetV3Features)):
-            deepest = module.feature_info.module_name()[-1]  # blocks.4, or a layer in it
-            module.blocks = module.blocks[: int(deepest.split(".")[1]) + 1]
+            part, *block = module.feature_info.module_name()[-1].split(".")  # blocks.4, or the stem's bn1
+            module.blocks = module.blocks[: int(block[0]) + 1 if part == "blocks" else 0]
 
 
 def _from_smp(architecture: str, encoder: str, options: dict[str, Any], n_classes: int) -> nn.Module:

@@ -20,7 +20,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], origin: str)
     if strange:
         raise TrainingError(
             f"{origin}: holds the weights of another model than the configuration's, see {strange[0]}; "
-            "give the configuration that it was trained with"
+            "give the configuration that it was trained with, or train anew if an earlier version trained it"
         )
     for path, module in network.named_modules():
         _narrow(module, f"{path}." if path else "", weights)

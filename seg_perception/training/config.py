@@ -30,6 +30,10 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
 
+    def builds_the_same(self, other: ModelConfig) -> bool:
+        """Whether both are one network, whatever it starts from."""
+        return dataclasses.replace(self, weights=other.weights) == other
+
 
 @dataclass(frozen=True)
 class FolderConfig:
@@ -238,6 +242,7 @@ class TrainingConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     seed: int = 1
     base: str = "."
+    """Folder of the file; empty in a bundle, which does not know where its data was."""
 
     def __post_init__(self) -> None:
         good = len(self.input_size) == 2 and min(self.input_size) >= 32
@@ -245,7 +250,11 @@ class TrainingConfig:
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
 
     def resolve(self, path: str) -> Path:
-        """A path of this configuration, relative ones from the configuration's folder."""
+        """A path of this configuration, relative ones from the configuration's folder. Raises TrainingError."""
+        if not self.base and not Path(path).expanduser().is_absolute():
+            raise TrainingError(
+                f"{path}: a bundle does not know where its data was; give a configuration with --config"
+            )
         return (Path(self.base) / Path(path).expanduser()).resolve()
 
     def to_dict(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from seg_perception.training.trainer import Trainer
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--config", type=Path, required=True, help="training configuration of the small network")
-    parser.add_argument("--teacher", type=Path, required=True, help="folder of a training with the same classes")
+    parser.add_argument("--teacher", type=Path, required=True, help="a training or bundle with the same classes")
     parser.add_argument("--out", type=Path, required=True, help="folder of this training; export it like any other")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")

@@ -138,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
         input_spec=spec,
         golden_image=trial.golden,
         variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted, v.format) for v in accepted],
-        extras={**write_card(facts, golden, engine), checkpoint.WEIGHTS: checkpoint.slim(dict(trained.state))},
+        extras=write_card(facts, golden, engine),
+        weights=checkpoint.slim(trained.state, config),
     )
     print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0

@@ -26,14 +26,20 @@ LEARNING_RATE_SHARE = 0.2
 
 def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     """Options that all fine-tuning commands share; `steps` is their default."""
-    parser.add_argument("--training", type=Path, required=True, help="folder that `seg-perception train --out` wrote")
+    parser.add_argument(
+        "--training", type=Path, required=True, help="folder of a training, or a bundle that came from one"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; export it like a training")
-    parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="another configuration than the training's, e.g. as the data moved; a bundle needs one",
+    )
     parser.add_argument("--steps", type=int, default=steps, help="length of the fine-tuning (default: %(default)s)")
     parser.add_argument(
         "--learning-rate", type=float, help=f"highest one (default: {LEARNING_RATE_SHARE} of the training's)"
     )
-    parser.add_argument("--teacher", type=Path, help="folder of a training to learn from, too; may be --training")
+    parser.add_argument("--teacher", type=Path, help="a training or bundle to learn from, too; may be --training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --out")
 

@@ -9,25 +9,28 @@ import torch
 from torch import Tensor
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import BundleError, TrainingError
-from seg_perception.engines.bundle import find_bundle
+from seg_perception.core.errors import TrainingError
+from seg_perception.engines.bundle import WEIGHTS_FILE
 from seg_perception.models.build import InstanceClassifier, PixelClassifier, build
 from seg_perception.models.pretrained import IMAGENET
 from seg_perception.models.weights import load_weights
-from seg_perception.training.checkpoint import LAST
+from seg_perception.training.checkpoint import BEST, LAST
 from seg_perception.training.config import ModelConfig, TrainingConfig
 from seg_perception.training.trained import Trained
 
 
 def whole_network(config: TrainingConfig, table: ClassTable, out: Path, resume: bool) -> PixelClassifier | None:
-    """What a training in `out` begins with, or goes on with, where `model.weights` names a training or a bundle.
+    """The network of `out` where that is resumed; else that of the training or bundle that `model.weights` names.
 
     None where it names the weights of an encoder, or nothing. Raises TrainingError.
     """
+    if resume:
+        return Trained.load(out, file=LAST).network
     start = _start_of(config)
     if start is None:
         return None
-    return Trained.load(out, file=LAST).network if resume else network_from(start, config.model, table)
+    torch.manual_seed(config.seed)
+    return network_from(start, config.model, table)
 
 
 def network_from(start: Path, model: ModelConfig, table: ClassTable) -> PixelClassifier:
@@ -36,8 +39,8 @@ def network_from(start: Path, model: ModelConfig, table: ClassTable) -> PixelCla
     Raises TrainingError, where its model is not `model`, too.
     """
     given = Trained.load(start)
-    theirs = given.config.model
-    if (theirs.architecture, theirs.encoder, theirs.options) != (model.architecture, model.encoder, model.options):
+    if not given.config.model.builds_the_same(model):
+        theirs = given.config.model
         raise TrainingError(
             f"weights {start}: are of the model {theirs.architecture}, {theirs.encoder}, {theirs.options}; "
             "the configuration has another; give it the same"
@@ -56,14 +59,15 @@ def network_from(start: Path, model: ModelConfig, table: ClassTable) -> PixelCla
 
 def _start_of(config: TrainingConfig) -> Path | None:
     weights = config.model.weights
-    if not weights or weights == IMAGENET or config.resolve(weights).is_file():
+    if not weights or weights == IMAGENET:
         return None
-    if config.resolve(weights).is_dir():
-        return config.resolve(weights)
-    try:
-        return find_bundle(weights)
-    except BundleError:
-        return None
+    path = config.resolve(weights)
+    if path.is_file():
+        return path.parent if path.name in (BEST, WEIGHTS_FILE) else None
+    if path.is_dir():
+        return path
+    is_name = Path(weights).name == weights and not Path(weights).suffix and ":" not in weights
+    return Path(weights) if is_name else None
 
 
 def _of_classes(model: ModelConfig, n_classes: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError, TrainingError
-from seg_perception.engines.bundle import MANIFEST_FILE, find_bundle
+from seg_perception.engines.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle
 from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.weights import load_weights
 from seg_perception.training import checkpoint
@@ -39,8 +39,7 @@ class Trained:
         than the training's, e.g. as the data moved. Raises TrainingError, or ClassTableError where the classes are not
         in the order of the network's outputs.
         """
-        path = training / file if (training / file).exists() else _of_bundle(training) or training / file
-        state = checkpoint.load(path)
+        path, state = _read(training, file)
         config = TrainingConfig.load(config_path) if config_path else TrainingConfig.from_dict(state["config"])
         table = ClassTable.from_dicts(state["classes"]).for_network(path)
         model = config.model
@@ -50,15 +49,15 @@ class Trained:
         return cls(config, table, network.eval(), ranges, state)
 
 
-def _of_bundle(folder_or_name: Path) -> Path | None:
-    """The weights in a bundle, None where there is no bundle. Raises TrainingError for a bundle without."""
+def _read(training: Path, file: str) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint of a training, or the weights of a bundle given by folder or name. Raises TrainingError."""
+    is_name = training.name == str(training) and not training.exists()
+    is_bundle = is_name or (training / MANIFEST_FILE).is_file()
+    if file != checkpoint.BEST or not is_bundle:
+        return training / file, checkpoint.load(training / file)
     try:
-        bundle = find_bundle(folder_or_name)
-    except BundleError:
-        return None
-    if not (bundle / MANIFEST_FILE).is_file():
-        return None
-    weights = bundle / checkpoint.WEIGHTS
-    if not weights.is_file():
-        raise TrainingError(f"{bundle}: a bundle without {checkpoint.WEIGHTS}; give the training that it came from")
-    return weights
+        bundle = Bundle.load(training)
+        path = bundle.root / WEIGHTS_FILE
+        return path, checkpoint.parse(bundle.read_weights(), path)
+    except BundleError as error:
+        raise TrainingError(str(error)) from error

@@ -127,7 +127,7 @@ class Trainer:
         path = self._out / checkpoint.LAST
         state = checkpoint.load_to_go_on(path)
         model = TrainingConfig.from_dict(state["config"]).model
-        if model != self.config.model or state["classes"] != self._table.to_dicts():
+        if not model.builds_the_same(self.config.model) or state["classes"] != self._table.to_dicts():
             raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
         if state.get("objective", {}).keys() != self._extra().keys():
             how = "with" if state.get("objective") else "without"

@@ -116,10 +116,11 @@ def test_a_unet_ends_where_its_decoder_channels_end(channels: list[int], stride:
     assert decision_step(unet) == min(stride, 2)
 
 
+@pytest.mark.parametrize("depth", [1, 3, 5])
 @pytest.mark.parametrize("encoder", ["tu-mobilenetv3_small_050", "tu-tf_efficientnet_lite0", "tu-resnet10t"])
-def test_nothing_below_the_deepest_features_is_computed(encoder: str) -> None:
-    network = build("unet", encoder, {"encoder_depth": 3, "decoder_channels": [8, 8, 8]}, 3)
-    network(torch.zeros(1, 3, 32, 32)).sum().backward()
+def test_nothing_below_the_deepest_features_is_computed(encoder: str, depth: int) -> None:
+    network = build("unet", encoder, {"encoder_depth": depth, "decoder_channels": [8] * depth}, 3)
+    network(torch.zeros(1, 3, 64, 64)).sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 

@@ -27,6 +27,16 @@ def document(scenes: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def exported(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `training`; not to be written to."""
+    from seg_perception.cli import main
+
+    out = tmp_path_factory.mktemp("exported") / "boxes"
+    assert main(["export", "--training", str(training), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def training(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a short training that has learned the scenes; not to be written to."""
     from seg_perception.core.classes import ClassTable

@@ -41,12 +41,9 @@ def _export(training: Path, out: Path, config: Path | None = None, *more: str) -
     return export_command.run(parser.parse_args(["--training", str(training), "--out", str(out), *extra]))
 
 
-@pytest.fixture(scope="module")
-def exported(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Not to be written to."""
-    out = tmp_path_factory.mktemp("exported") / "boxes"
-    assert _export(training, out) == 0
-    return Bundle.load(out)
+@pytest.fixture(scope="module", name="exported")
+def _exported(exported: Path) -> Bundle:
+    return Bundle.load(exported)
 
 
 def test_training_becomes_a_bundle_that_drives(exported: Bundle, scenes: Path) -> None:

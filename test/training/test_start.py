@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,18 @@ from box_scenes import CLASSES, HEIGHT, WIDTH
 
 from seg_perception.cli import main
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import TrainingError
+from seg_perception.engines.bundle import WEIGHTS_FILE
 from seg_perception.models.build import PixelClassifier
 from seg_perception.training import checkpoint
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.start import network_from
 from seg_perception.training.trained import Trained
 
+ROOT = Path(__file__).resolve().parents[2]
 KERB = {"id": 1, "name": "kerb", "color": [1, 2, 3], "cost": 50, "kind": "ground"}
 OTHER_CLASSES = [CLASSES[0], KERB, {**CLASSES[2], "id": 2}, {**CLASSES[1], "id": 3}]
 """One more than before, in another order."""
-
-
-@pytest.fixture(scope="module")
-def bundle(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `training` of an exported bundle needs here: not to be written to."""
-    folder = tmp_path_factory.mktemp("bundle")
-    (folder / "bundle.yaml").touch()
-    (folder / checkpoint.WEIGHTS).write_bytes(checkpoint.slim(checkpoint.load(training / checkpoint.BEST)))
-    return folder
 
 
 def _logits(network: PixelClassifier) -> torch.Tensor:
@@ -40,12 +35,12 @@ def _logits(network: PixelClassifier) -> torch.Tensor:
         return network.eval()(image)[0]
 
 
-def test_a_bundle_holds_the_network_and_no_path_of_the_machine(training: Path, bundle: Path, scenes: Path) -> None:
+def test_a_bundle_holds_the_network_and_no_path_of_the_machine(training: Path, exported: Path, scenes: Path) -> None:
     wanted = _logits(Trained.load(training).network)
     torch.testing.assert_close(
-        _logits(Trained.load(bundle).network), wanted, atol=0.01 * float(wanted.std()), rtol=0.01
+        _logits(Trained.load(exported).network), wanted, atol=0.01 * float(wanted.std()), rtol=0.01
     )
-    content = (bundle / checkpoint.WEIGHTS).read_bytes()
+    content = (exported / WEIGHTS_FILE).read_bytes()
     assert str(scenes).encode() not in content
     assert len(content) < 0.6 * (training / checkpoint.BEST).stat().st_size
 
@@ -60,13 +55,13 @@ def test_classes_of_the_same_name_keep_what_they_learned(training: Path, documen
 
 @pytest.mark.parametrize("classes", [CLASSES, OTHER_CLASSES], ids=["the same", "other"])
 def test_a_pruned_network_goes_on_as_it_is_and_resumes(
-    bundle: Path, document: dict[str, Any], scenes: Path, tmp_path: Path, classes: list[dict[str, Any]]
+    exported: Path, document: dict[str, Any], scenes: Path, tmp_path: Path, classes: list[dict[str, Any]]
 ) -> None:
     pytest.importorskip("torch_pruning", reason="pruning needs torch-pruning: pip install -r requirements/train.txt")
     (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes}))
     config, pruned, out = tmp_path / "mine.yaml", tmp_path / "pruned", tmp_path / "out"
     config.write_text(yaml.safe_dump(document))
-    run = ["prune", "--training", str(bundle), "--config", str(config), "--out", str(pruned), "--steps", "2"]
+    run = ["prune", "--training", str(exported), "--config", str(config), "--out", str(pruned), "--steps", "2"]
     assert main([*run, "--ratio", "0.3"]) == 0
     document["classes"] = str(tmp_path / "classes.yaml")
     document["model"] = {**document["model"], "weights": str(pruned)}
@@ -74,18 +69,57 @@ def test_a_pruned_network_goes_on_as_it_is_and_resumes(
         document["schedule"].update(steps=steps, validate_every=2)
         config.write_text(yaml.safe_dump(document))
         assert main(["train", "--config", str(config), "--out", str(out), *more]) == 0
+        document["model"]["weights"] = "gone"
     shapes = [
         {name: tensor.shape[1:] for name, tensor in Trained.load(folder).network.state_dict().items()}
         for folder in (pruned, out)
     ]
     assert shapes[0] == shapes[1]
-    assert Trained.load(out).state["step"] in (2, 4)
+    assert checkpoint.load(out / checkpoint.LAST)["step"] == 4
 
 
 def test_another_model_is_refused(
-    bundle: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document["model"] = {"architecture": "unet", "encoder": "tu-resnet10t", "weights": str(bundle)}
+    document["model"] = {"architecture": "unet", "encoder": "tu-resnet10t", "weights": str(exported)}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
     assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]) == 2
     assert "are of the model unet, tu-resnet18" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_not_trained_on(exported: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(exported, tmp_path / "boxes"))
+    content = bytearray((bundle / WEIGHTS_FILE).read_bytes())
+    content[len(content) // 2] ^= 0x40
+    (bundle / WEIGHTS_FILE).write_bytes(content)
+    with pytest.raises(TrainingError, match="corrupt or was changed"):
+        Trained.load(bundle)
+
+
+def test_a_bundle_is_no_place_for_a_training(
+    exported: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
+    assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--out", str(exported)]) == 2
+    assert "is a bundle" in capsys.readouterr().err
+
+
+def test_a_bundle_has_no_data(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["qat", "--training", str(exported), "--out", str(tmp_path / "out")]) == 2
+    assert "--config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("weights", "said"), [("road_liet", "there are: "), ("folder", "no checkpoint there")])
+def test_a_start_that_is_not_there_is_named(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    document["model"] = {**document["model"], "weights": str(tmp_path / weights) if weights == "folder" else weights}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
+    assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "config" / "models").iterdir()), ids=lambda folder: folder.name)
+def test_the_shipped_bundles_can_be_trained_on(folder: Path) -> None:
+    assert Trained.load(folder).config.name == folder.name
