@@ -42,7 +42,7 @@ VERIFIED_IMAGES = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--training", type=Path, required=True, help="folder that `seg-perception train --out` wrote")
+    parser.add_argument("--training", type=Path, required=True, help="a training, or a bundle that came from one")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, e.g. config/models/road_lite")
     parser.add_argument("--version", default="1.0.0", help="version of the bundle (default: %(default)s)")
     parser.add_argument(
