@@ -89,6 +89,7 @@ class GridMapperNode(PipelineNode[GridMapperParameters]):
             accept=lambda values: self._session.accept_camera(name, values) if self._session else None,
             prefix=f"{name}.",
             defaults=CameraParameters(max_age=self.values.max_age, use_depth=self.values.use_depth),
+            within=self._parameter_set,
         )
 
     def _camera_values(self, name: str) -> CameraParameters:

@@ -63,7 +63,8 @@ class ParameterSet(Generic[T]):
     A double underscore in a field's name is a dot in the parameter's: `mount__x` is `mount.x`.
     A change is checked as a whole: `accept` gets the snapshot to be and may refuse it by raising SegPerceptionError.
     `prefix` goes before the names; `defaults` are used instead of those of the fields.
-    `locked` says whether the parameters with live=False are fixed now.
+    `locked` says whether the parameters with live=False are fixed now. `within`: another set of the same node; what
+    changes both at once is checked by the rules of both, then by that set's `accept`, and only then by this one's.
     Raises ParameterError if a value given at start is not allowed.
     """
 
@@ -76,6 +77,7 @@ class ParameterSet(Generic[T]):
         accept: Callable[[T], None] = lambda values: None,
         prefix: str = "",
         defaults: T | None = None,
+        within: ParameterSet[Any] | None = None,
     ) -> None:
         self._prefix = prefix
         defaults = defaults or kind()
@@ -86,7 +88,11 @@ class ParameterSet(Generic[T]):
         self._locked = locked
         self._accept = accept
         self._values = kind(**{self._field(name): _declare(node, name, rule) for name, rule in self._rules.items()})
-        node.add_on_set_parameters_callback(self._on_set)
+        self._parts: list[ParameterSet[Any]] = [self]
+        if within:
+            within._parts.append(self)
+        else:
+            node.add_on_set_parameters_callback(self._on_set)
 
     @property
     def values(self) -> T:
@@ -95,14 +101,20 @@ class ParameterSet(Generic[T]):
 
     def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            checked = {self._field(p.name): self._checked(p) for p in changes if p.name in self._rules}
-            if checked:
-                values = dataclasses.replace(self._values, **checked)  # type: ignore[type-var]
-                self._accept(values)
-                self._values = values
+            proposed = [(part, part._proposed(changes)) for part in self._parts]
+            for part, values in proposed:
+                if values is not None:
+                    part._accept(values)
         except SegPerceptionError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        for part, values in proposed:
+            part._values = part._values if values is None else values
         return SetParametersResult(successful=True)
+
+    def _proposed(self, changes: list[Parameter]) -> T | None:
+        """The snapshot to be; None where nothing of this set changes. Raises ParameterError."""
+        checked = {self._field(p.name): self._checked(p) for p in changes if p.name in self._rules}
+        return dataclasses.replace(self._values, **checked) if checked else None  # type: ignore[type-var]
 
     def _checked(self, change: Parameter) -> Any:
         rule = self._rules[change.name]

@@ -19,6 +19,7 @@ from seg_perception.training.distil import Distillation, inherit, load_teacher
 from seg_perception.training.finetune import complete
 from seg_perception.training.objective import Supervised
 from seg_perception.training.start import whole_network
+from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
 
@@ -44,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     validation = load_held_out(config, table)
     torch.manual_seed(config.seed)
     model, n = config.model, len(table.classes)
-    given = whole_network(config, table, args.out, args.resume)
-    student = given or build(model.architecture, model.encoder, model.options, n)
-    inherited = 0 if given else inherit(student, teacher)
+    resumed = Trained.load(args.out, file=checkpoint.LAST).network if args.resume else None
+    learned = resumed or whole_network(config, table)
+    student = learned or build(model.architecture, model.encoder, model.options, n)
+    inherited = 0 if learned else inherit(student, teacher)
     objective = Distillation(Supervised(config, train, n).loss, student, teacher, n)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
     fabric.launch()
@@ -55,6 +57,6 @@ def run(args: argparse.Namespace) -> int:
         trainer.resume()
     elif inherited:
         print(f"the encoders are the same: {inherited} tensors start as the teacher's")
-    elif model.weights and not given:
+    elif model.weights and not learned:
         trainer.start_from_weights()
     return complete(trainer, args.out)

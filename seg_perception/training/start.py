@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,18 +15,18 @@ from seg_perception.engines.bundle import WEIGHTS_FILE
 from seg_perception.models.build import InstanceClassifier, PixelClassifier, build
 from seg_perception.models.pretrained import IMAGENET
 from seg_perception.models.weights import load_weights
-from seg_perception.training.checkpoint import BEST, LAST
+from seg_perception.training.checkpoint import BEST
 from seg_perception.training.config import ModelConfig, TrainingConfig
 from seg_perception.training.trained import Trained
 
+log = logging.getLogger(__name__)
 
-def whole_network(config: TrainingConfig, table: ClassTable, out: Path, resume: bool) -> PixelClassifier | None:
-    """The network of `out` where that is resumed; else that of the training or bundle that `model.weights` names.
+
+def whole_network(config: TrainingConfig, table: ClassTable) -> PixelClassifier | None:
+    """The network of the training or bundle that `model.weights` names.
 
     None where it names the weights of an encoder, or nothing. Raises TrainingError.
     """
-    if resume:
-        return Trained.load(out, file=LAST).network
     start = _start_of(config)
     if start is None:
         return None
@@ -39,6 +40,7 @@ def network_from(start: Path, model: ModelConfig, table: ClassTable) -> PixelCla
     Raises TrainingError, where its model is not `model`, too.
     """
     given = Trained.load(start)
+    log.info("weights %s: those of %s", start, given.path)
     if not given.config.model.builds_the_same(model):
         theirs = given.config.model
         raise TrainingError(

@@ -13,6 +13,7 @@ from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.start import whole_network
+from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
 EXIT_INTERRUPTED = 130
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     with fabric.rank_zero_first():  # the first process renders and extracts what the others only read
         train = load_sources(config, config.train, table)
         validation = load_held_out(config, table)
-    network = whole_network(config, table, args.out, args.resume)
+    resumed = Trained.load(args.out, file=checkpoint.LAST).network if args.resume else None
+    network = resumed or whole_network(config, table)
     trainer = Trainer(config, table, train, validation, args.out, network=network, fabric=fabric)
     if args.resume:
         trainer.resume()

@@ -22,9 +22,11 @@ from seg_perception.training.quantize import Ranges
 class Trained:
     """A trained network, in evaluation mode, and what its checkpoint says about it.
 
-    ranges: of activations, learned by quantization-aware training; empty without. state: the checkpoint's plain values.
+    path: of the checkpoint. ranges: of activations, learned by quantization-aware training; empty without. state: the
+    checkpoint's plain values.
     """
 
+    path: Path
     config: TrainingConfig
     table: ClassTable
     network: PixelClassifier
@@ -46,7 +48,7 @@ class Trained:
         network = build(model.architecture, model.encoder, model.options, len(table.classes))
         weights, ranges = split_ranges(state["average"])
         load_weights(network, weights, str(path))
-        return cls(config, table, network.eval(), ranges, state)
+        return cls(path, config, table, network.eval(), ranges, state)
 
 
 def _read(training: Path, file: str) -> tuple[Path, dict[str, Any]]:

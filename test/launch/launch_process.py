@@ -27,6 +27,7 @@ class LaunchProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                preexec_fn=_heed_interrupts,
             )
 
     @property
@@ -61,3 +62,8 @@ class LaunchProcess:
     def _services(self, client) -> set[str]:
         assert self._process.poll() is None, self.log
         return {name for name, _ in client.node.get_service_names_and_types()}
+
+
+def _heed_interrupts() -> None:
+    """Where the tests run in the background of a script, SIGINT is ignored, and `ros2 launch` would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

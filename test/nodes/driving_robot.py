@@ -175,9 +175,16 @@ class Robot(Segmenter):
         since = len(self.statuses) if since is None else since
         return wait_for(lambda: next(filter(condition, self.statuses[since:]), None), what)
 
-    def own_diagnostics(self, part="pipeline"):
-        """What it has said on /diagnostics about all of it, or about a camera."""
-        return [s for array in self.diagnostics for s in array.status if s.name == f"{NODE}: {part}"]
+    def own_diagnostics(self):
+        """What it has said on /diagnostics about all of it."""
+        return [s for array in self.diagnostics for s in array.status if s.name == f"{NODE}: pipeline"]
+
+    def diagnostics_of(self, status):
+        """The entries of /diagnostics at the time of a status: of a camera by its name, of all of it as `pipeline`."""
+        array = wait_for(
+            lambda: next((a for a in self.diagnostics if a.header.stamp == status.header.stamp), None), "diagnostics"
+        )
+        return {entry.name.removeprefix(f"{NODE}: "): entry for entry in array.status}
 
 
 def cells(grid):

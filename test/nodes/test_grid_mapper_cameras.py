@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from driving_robot import (
     CAMERA,
     MOUNT,
@@ -69,13 +69,6 @@ class TwoCameras(Robot):
             time.sleep(STEP_S)
         return self.wait_for_grid(stamp_ns)
 
-    def diagnostics_of(self, status):
-        """Level of each camera in /diagnostics at the time of a status."""
-        array = wait_for(
-            lambda: next((a for a in self.diagnostics if a.header.stamp == status.header.stamp), None), "diagnostics"
-        )
-        return {entry.name.removeprefix(f"{NODE}: "): entry.level for entry in array.status}
-
 
 @pytest.fixture(scope="module")
 def robot(client, tmp_path_factory):
@@ -127,8 +120,7 @@ def test_each_camera_adds_what_it_sees_in_whatever_order_their_stamps_come(fresh
     assert (behind(grid, 2.5) == -1).all(), "what the rear camera's ego mask hides is known"
     assert (status.received, status.stale, status.failed) == (24, 0, 0)
     for name in ("front", "rear"):
-        own = fresh.own_diagnostics(name)[-1]
-        assert {v.key: v.value for v in own.values}["processed"] == "12"
+        assert KeyValue(key="processed", value="12") in fresh.diagnostics_of(status)[name].values
         wait_for(lambda: clouds[name], f"points of {name}")  # noqa: B023
     assert [stamp_to_ns(g.header.stamp) for g in fresh.grids] == sorted(
         stamp_to_ns(g.header.stamp) for g in fresh.grids
@@ -163,7 +155,7 @@ def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named
     status = fresh.wait_for_status(names_rear_alone, "the rear camera in the status", since)
     assert status.level == PipelineStatus.ERROR
     of_then = fresh.diagnostics_of(status)
-    assert of_then["rear"] == DiagnosticStatus.ERROR and of_then["front"] == DiagnosticStatus.OK
+    assert of_then["rear"].level == DiagnosticStatus.ERROR and of_then["front"].level == DiagnosticStatus.OK
     assert (behind(grid, -2.5) == -1).all()
     assert (at(grid, np.arange(9.0, 10.5, 0.2), np.full(8, 4.0)) >= 0).any(), "the camera that lives is not used"
 
@@ -206,7 +198,7 @@ def test_a_camera_that_sees_no_ground_is_a_warning_until_it_does(fresh, client):
     for words in ("/rear/segmentation/mask: no ground in view", "max_range", "mount.pitch", "TF"):
         assert words in status.message
     of_then = fresh.diagnostics_of(status)
-    assert of_then["rear"] == DiagnosticStatus.WARN and of_then["front"] == DiagnosticStatus.OK
+    assert of_then["rear"].level == DiagnosticStatus.WARN and of_then["front"].level == DiagnosticStatus.OK
     since = len(fresh.statuses)
     fresh.drive(12)
     fresh.wait_for_status(lambda s: s.level == PipelineStatus.OK, "recovery", since)

@@ -117,9 +117,10 @@ def share_occupied(grid):
     return (near.max(axis=0) >= 65).mean()
 
 
-def without_depth(robot):
-    """The counter, from the newest diagnostics."""
-    return next((int(v.value) for v in robot.own_diagnostics()[-1].values if v.key == "without_depth"), 0)
+def without_depth(robot, status):
+    """The counter in the diagnostics of the time of a status."""
+    values = robot.diagnostics_of(status)["pipeline"].values
+    return next((int(v.value) for v in values if v.key == "without_depth"), 0)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +131,15 @@ def without_depth(robot):
 def test_a_hanging_wall_stands_where_depth_has_measured_it(fresh, encoding, size, delay_s):
     grid = fresh.approach(encoding=encoding, size=size, depth_delay_s=delay_s)
     assert share_occupied(grid) > 0.8
-    fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
-    assert without_depth(fresh) == 0
+    status = fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
+    assert without_depth(fresh, status) == 0
 
 
 @pytest.mark.parametrize("size", [(640, 360), (320, 180)], ids=["larger", "image"])
 def test_depth_of_the_image_fits_a_stretched_mask(fresh, size):
     assert share_occupied(fresh.approach(size=size, rule="stretch")) > 0.8
-    fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
-    assert without_depth(fresh) == 0
+    status = fresh.wait_for_status(lambda s: s.processed == 12, "all masks processed")
+    assert without_depth(fresh, status) == 0
 
 
 def test_what_hangs_above_the_clearance_is_no_obstacle(fresh, client):
@@ -153,11 +154,10 @@ def test_masks_without_depth_are_used_counted_and_warned_of(fresh, client):
     assert client.set_parameter(NODE, "depth_wait", 0.05).successful
     try:
         assert_shows_the_wall(fresh.wait_for_grid(fresh.drive(12)[-1]))
-        wait_for(lambda: without_depth(fresh) == 12, "masks without depth counted")
-        status = fresh.wait_for_status(lambda s: "/depth" in s.message, "a warning")
+        status = fresh.wait_for_status(lambda s: s.processed == 12 and "/depth" in s.message, "a warning")
     finally:
         assert client.set_parameter(NODE, "depth_wait", 2.0).successful
-    assert (status.processed, status.failed) == (12, 0)
+    assert (status.failed, without_depth(fresh, status)) == (0, 12)
     assert share_occupied(fresh.approach()) > 0.8, "depth that comes back is not used"
 
 
@@ -191,8 +191,7 @@ def test_masks_have_their_depth_also_when_that_or_their_pose_comes_many_masks_la
     finally:
         for name, usual in (("pose_wait", PARAMETERS["pose_wait"]), ("depth_wait", 2.0)):
             assert client.set_parameter(NODE, name, usual).successful
-    assert (status.replaced, status.failed) == (0, 0)
-    assert without_depth(fresh) == 0
+    assert (status.replaced, status.failed, without_depth(fresh, status)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +210,4 @@ def test_depth_that_cannot_be_used_is_left_out_with_its_reason(fresh, spoil, rea
     fresh.approach(frames=3, **spoil)
     status = fresh.wait_for_status(lambda s: reason in s.message, "the reason", since)
     assert "/depth" in status.message and status.level == PipelineStatus.WARN
-    wait_for(lambda: without_depth(fresh) == 3, "masks without depth counted")
+    assert without_depth(fresh, fresh.wait_for_status(lambda s: s.processed == 3, "all masks processed")) == 3

@@ -99,6 +99,21 @@ def test_a_set_is_applied_as_a_whole_or_not_at_all(make_node):
     assert parameters.values == Example()
 
 
+@pytest.mark.parametrize("refused", [Parameter("gain", value=5.0), Parameter("mode", value="slow")])
+def test_what_one_of_two_sets_refuses_the_other_does_not_take_over_either(make_node, refused):
+    def accept(values):
+        if values.gain > 1:
+            raise SegPerceptionError("parameter gain: at most 1")
+
+    node, taken_over = make_node(), []
+    parameters = ParameterSet(node, Example, accept=accept)
+    part = ParameterSet(node, Example, prefix="front.", accept=taken_over.append, within=parameters)
+    assert not node.set_parameters_atomically([Parameter("front.gain", value=0.5), refused]).successful
+    assert (parameters.values, part.values, taken_over) == (Example(), Example(), [])
+    assert set_one(node, "front.gain", 0.5).successful
+    assert (parameters.values, part.values, taken_over) == (Example(), Example(gain=0.5), [Example(gain=0.5)])
+
+
 def test_the_node_may_refuse_a_combination(make_node):
     def accept(values):
         if values.mode == "exact" and values.gain > 1:
