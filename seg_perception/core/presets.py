@@ -35,12 +35,12 @@ def robot_files(share: Path, robot: str, params_file: str) -> list[Path]:
 def read_sections(file: Path) -> Sections:
     """What a file of ROS parameters holds. Raises DataError."""
     try:
-        return sections_of(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        return _sections_of(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
 
 
-def sections_of(document: Mapping[str, Any]) -> Sections:
+def _sections_of(document: Mapping[str, Any]) -> Sections:
     """What a document of ROS parameters holds. Raises AttributeError or TypeError for one that is none."""
     sections: Sections = {}
     for name, parameters in _named(document):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -12,15 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import DataError, TrainingError
+from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier, build
 from seg_perception.models.pretrained import load_encoder
 from seg_perception.training import checkpoint
@@ -29,6 +26,7 @@ from seg_perception.training.data import IndicesFrom, Mixture, Source
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.ema import WeightAverage
 from seg_perception.training.learning_rate import LearningRate
+from seg_perception.training.loading import loaded, watched
 from seg_perception.training.objective import Objective, objective_of
 from seg_perception.training.precision import keep_depthwise_in_float32
 from seg_perception.training.records import Records, Scores
@@ -92,14 +90,14 @@ class Trainer:
         """Train to the end of the schedule; False when a signal ended it earlier (the state is saved then).
 
         A training that was resumed at its end, which has its record, is left as it is.
-        Raises TrainingError when the loss is not finite or the disk is full, DataError for samples that cannot be
-        read; the checkpoints on disk stay those from before.
+        Raises TrainingError when the loss is not finite, the disk is full or a process that loads images dies,
+        DataError for samples that cannot be read; the checkpoints on disk stay those from before.
         """
         if self.progress >= 1 and self._records.has(self.step):
             log.info("%s: finished already, at step %d; lengthen the schedule to go on", self._out, self.step)
             return True
         losses: list[float] = []
-        with self._stoppable(), closing(self._batches()) as batches, self._bar() as bar:
+        with self._stoppable(), watched(self._died), closing(self._batches()) as batches, self._bar() as bar:
             while self.progress < 1 and not self._stop:
                 began = time.monotonic()
                 losses.append(self._train_step(batches))
@@ -171,20 +169,10 @@ class Trainer:
                 f"schedule.batch {schedule.batch} cannot be cut into {parts} equal parts, one per process and "
                 "accumulation; change it"
             )
-        loader = DataLoader(
-            self._mixture,
-            schedule.batch // parts,
-            sampler=IndicesFrom(self.step, schedule.batch, fabric.global_rank, fabric.world_size),
-            num_workers=schedule.workers,
-            worker_init_fn=_single_threaded,
-            prefetch_factor=4 if schedule.workers else None,
-            pin_memory=fabric.device.type == "cuda",
-        )
-        try:
-            for images, labels in loader:
-                yield fabric.to_device(images), fabric.to_device(labels)
-        except DataError as error:  # from a worker it comes with the worker's traceback
-            raise DataError(str(error).strip().splitlines()[-1].rpartition(f"{DataError.__name__}: ")[2]) from error
+        sampler = IndicesFrom(self.step, schedule.batch, fabric.global_rank, fabric.world_size)
+        pinned = fabric.device.type == "cuda"
+        for images, labels in loaded(self._mixture, schedule.batch // parts, sampler, schedule.workers, pinned=pinned):
+            yield fabric.to_device(images), fabric.to_device(labels)
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         schedule = self.config.schedule
@@ -227,12 +215,16 @@ class Trainer:
         """Checked after the backward pass: the gradient is that of all processes, so all of them end."""
         for what, value in (("loss", loss), ("gradient", gradient)):
             if not math.isfinite(value):
-                last = self._out / checkpoint.LAST
-                state = f"the last good state is {last}" if last.exists() else "no state was saved yet"
-                go_on = "resume" if last.exists() else "start again"
-                raise TrainingError(
-                    f"step {self.step}: the {what} is {value}; {state}; lower schedule.learning_rate and {go_on}"
-                )
+                raise self._failure(f"the {what} is {value}", "lower schedule.learning_rate")
+
+    def _died(self, reason: str) -> TrainingError:
+        return self._failure(reason, "where memory ran out, lower schedule.workers or schedule.memory_gb")
+
+    def _failure(self, what: str, remedy: str) -> TrainingError:
+        last = self._out / checkpoint.LAST
+        state = f"the last good state is {last}" if last.exists() else "no state was saved yet"
+        go_on = "go on with --resume" if last.exists() else "start again"
+        return TrainingError(f"step {self.step}: {what}; {state}; {remedy} and {go_on}")
 
     def _agree(self) -> None:
         """All processes stop at the same step: when the slowest has used up the time, or one got a signal."""
@@ -307,9 +299,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _single_threaded(worker: int) -> None:
-    cv2.setNumThreads(0)
-    os.setpgrp()  # signals to the process group are for the trainer, which ends its workers itself
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so are those that systemd or Slurm send to every process

@@ -87,6 +87,14 @@ def test_another_model_is_refused(
     assert "are of the model unet, tu-resnet18" in capsys.readouterr().err
 
 
+def test_it_is_told_which_file_a_training_starts_from(
+    exported: Path, document: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        network_from(exported, TrainingConfig.from_dict(document).model, ClassTable.from_dicts(CLASSES))
+    assert str(exported / WEIGHTS_FILE) in caplog.text
+
+
 def test_a_damaged_file_is_not_trained_on(exported: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(exported, tmp_path / "boxes"))
     content = bytearray((bundle / WEIGHTS_FILE).read_bytes())
