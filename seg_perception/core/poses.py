@@ -37,14 +37,15 @@ class CameraPose:
 class PoseSource(Protocol):
     """Knows the pose of a camera at the stamp of its image, never a newer or an older one.
 
-    A mount is base_from_optical, (4, 4), for sources that know no more than the pose of the base.
+    A mount is base_from_optical, (4, 4), for sources that know no more than the pose of the base; None where nobody
+    has stated one.
     """
 
     @property
     def name(self) -> str:
         """What the poses come from, for log and status."""
 
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform | None) -> CameraPose:
         """Raises PoseNotYetError where waiting may help, else TransformError."""
 
     def time_went_back(self, stamp_ns: int) -> None:
@@ -56,6 +57,12 @@ class TreePoses(PoseSource, Protocol):
 
     def connects(self, optical_frame: str) -> bool:
         """Whether the tree leads from the world frame to a camera at all, at whatever time."""
+
+    def mount(self, stamp_ns: int, optical_frame: str) -> Transform | None:
+        """base_from_optical, (4, 4); None where the tree does not lead from the base to the camera.
+
+        Raises PoseNotYetError where it does, but does not tell of that time yet; TransformError where no more.
+        """
 
 
 class PoseBuffer:
@@ -138,7 +145,9 @@ class OdometryPoses:
         self._check_frame("child_frame_id", msg.child_frame_id, "base_frame", self._base_frame)
         return self._buffer.add(stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose.pose))
 
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform | None) -> CameraPose:
+        if mount is None:
+            raise TransformError(f"nobody tells where {optical_frame!r} is mounted; state it in the robot's file")
         world_from_base = self._buffer.at(stamp_ns)
         return CameraPose(world_from_base @ mount, world_from_base)
 
@@ -153,25 +162,28 @@ class OdometryPoses:
 
 
 class AutoPoses:
-    """For each camera TF as soon as its tree reaches it, until then odometry and mount. Satisfies PoseSource."""
+    """For each camera TF as soon as its tree reaches it from the world, until then odometry. Satisfies PoseSource.
+
+    Beside odometry, a mount that TF knows counts before a stated one.
+    """
 
     def __init__(self, tf: TreePoses, odometry: OdometryPoses) -> None:
         self._tf = tf
         self._odometry = odometry
-        self._reached: dict[str, bool] = {}  # by optical frame
+        self._origins: dict[str, str] = {}  # by optical frame: what its poses come from
 
     @property
     def name(self) -> str:
-        if not any(self._reached.values()):
-            return self._odometry.name
-        return self._tf.name if all(self._reached.values()) else f"{self._tf.name}, {self._odometry.name}"
+        return ", ".join(sorted(set(self._origins.values()))) or self._odometry.name
 
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
-        self._reached[optical_frame] = self._reached.get(optical_frame) or self._tf.connects(optical_frame)
-        if self._reached[optical_frame]:
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform | None) -> CameraPose:
+        if self._origins.get(optical_frame) == self._tf.name or self._tf.connects(optical_frame):
+            self._origins[optical_frame] = self._tf.name
             return self._tf.camera_pose(stamp_ns, optical_frame, mount)
+        told = self._tf.mount(stamp_ns, optical_frame)
+        self._origins[optical_frame] = self._odometry.name if told is None else f"odometry and mount by {self._tf.name}"
         try:
-            return self._odometry.camera_pose(stamp_ns, optical_frame, mount)
+            return self._odometry.camera_pose(stamp_ns, optical_frame, mount if told is None else told)
         except PoseNotYetError as error:
             raise PoseNotYetError(f"{error}, and TF does not reach {optical_frame!r} either") from error
 

@@ -100,7 +100,12 @@ class RecordedTfPoses:
     def connects(self, optical_frame: str) -> bool:
         return bool(optical_frame) and self._tree.connects(self._world_frame, optical_frame)
 
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+    def mount(self, stamp_ns: int, optical_frame: str) -> Transform | None:
+        if not optical_frame or not self._tree.connects(self._base_frame, optical_frame):
+            return None
+        return self._tree.lookup(self._base_frame, optical_frame, stamp_ns)
+
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform | None) -> CameraPose:
         if not optical_frame:
             raise TransformError("the mask has no frame_id; make the camera driver set its optical frame")
         world_from_optical = self._tree.lookup(self._world_frame, optical_frame, stamp_ns)

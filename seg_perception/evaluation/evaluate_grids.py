@@ -47,8 +47,7 @@ class Poses:
         self._robot = robot
         self._tree = TransformTree()
         self._refused = ""
-        self._mounts: dict[bool, set[str]] = {True: set(), False: set()}  # of which frames TF has told them
-        tf = RecordedTfPoses(self._tree, robot.world_frame, robot.base_frame)
+        tf = self._tf = RecordedTfPoses(self._tree, robot.world_frame, robot.base_frame)
         buffer = PoseBuffer(_HISTORY_NS, round(robot.max_odometry_gap * 1e9))
         self._odometry = OdometryPoses(robot.world_frame, robot.base_frame, buffer)
         self._source: PoseSource
@@ -61,10 +60,7 @@ class Poses:
     @property
     def name(self) -> str:
         """What the poses come from, and the mounts."""
-        if self._source.name != self._odometry.name or not any(self._mounts.values()):
-            return self._source.name
-        names = {True: "TF", False: "the robot's file"}
-        return f"odometry, mounts from {' and '.join(names[told] for told in names if self._mounts[told])}"
+        return self._source.name
 
     def note(self, event: Event) -> None:
         """Take in odometry or transforms."""
@@ -77,14 +73,10 @@ class Poses:
             self._refused = str(error)
 
     def at(self, stamp_ns: int, frame_id: str, mount: Transform | None) -> CameraPose:
-        """Of a sensor; mount: base_from_sensor where no TF tells it. Raises NotYetError, TransformError."""
-        own_mounts = mount is not None and self._robot.pose_source == "odometry"  # as the live node has it
-        told = None if own_mounts else self._told_mount(frame_id, stamp_ns)
-        self._mounts[told is not None].add(frame_id)
-        mount = mount if told is None else told
-        if mount is None:
-            raise TransformError(f"nobody tells where {frame_id!r} is mounted; name its camera in the robot's file")
+        """Of a sensor; mount: base_from_sensor, if it is stated. Raises NotYetError, TransformError."""
         try:
+            if mount is None:
+                mount = self._tf.mount(stamp_ns, frame_id)
             return self._source.camera_pose(stamp_ns, frame_id, mount)
         except NotYetError as error:
             raise type(error)(f"{error}; {self._refused}" if self._refused else str(error)) from error
@@ -98,18 +90,6 @@ class Poses:
     def time_went_back(self, stamp_ns: int) -> None:
         """Forget the time after a stamp."""
         self._source.time_went_back(stamp_ns)
-
-    def _told_mount(self, frame_id: str, stamp_ns: int) -> Transform | None:
-        """base_from_sensor by TF."""
-        base = self._robot.base_frame
-        if frame_id.lstrip("/") == base.lstrip("/"):
-            return np.eye(4)
-        if not frame_id or not self._tree.connects(base, frame_id):
-            return None
-        try:
-            return self._tree.lookup(base, frame_id, stamp_ns)
-        except TransformError:
-            return None
 
 
 class GridReplay:

@@ -67,7 +67,7 @@ class PoseFeed:
     def findings(self, timeout_s: float) -> Iterator[Finding]:
         """What is wrong with the odometry, where poses come from it."""
         finding = self._input.finding(timeout_s, Level.WARN) if self._input else None
-        if finding and OdometryPoses.name in self._source.name:
+        if finding and self._source.name != TfPoses.name:
             yield finding
 
     def _on_odometry(self, msg: Odometry) -> None:

@@ -14,7 +14,7 @@ from seg_perception.core.poses import CameraPose, PoseNotYetError
 
 
 class TfPoses:
-    """Poses from the TF tree. Satisfies PoseSource. Raises TransformError where tf2_ros is not installed."""
+    """Poses from the TF tree. Satisfies TreePoses. Raises TransformError where tf2_ros is not installed."""
 
     name = "TF"
 
@@ -36,23 +36,32 @@ class TfPoses:
 
     def connects(self, optical_frame: str) -> bool:
         """Whether the tree leads from the world frame to a camera at all, at whatever time."""
-        return bool(optical_frame and self._buffer.can_transform(self._world_frame, optical_frame, Time()))
+        return self._leads(self._world_frame, optical_frame)
 
-    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform) -> CameraPose:
+    def mount(self, stamp_ns: int, optical_frame: str) -> Transform | None:
+        """base_from_optical, (4, 4), where the tree leads from the base to a camera. Raises PoseNotYetError."""
+        if not self._leads(self._base_frame, optical_frame):
+            return None
+        return self._lookup(self._base_frame, optical_frame, stamp_ns)
+
+    def camera_pose(self, stamp_ns: int, optical_frame: str, mount: Transform | None) -> CameraPose:
         if not optical_frame:
             raise TransformError("the mask has no frame_id; make the camera driver set its optical frame")
-        stamp = Time(nanoseconds=stamp_ns)
-        try:
-            return CameraPose(self._lookup(optical_frame, stamp), self._lookup(self._base_frame, stamp))
-        except self._error as error:
-            # Whatever is missing may still come: a frame, a branch or a newer transform.
-            raise PoseNotYetError(f"TF: {error}") from error
+        world_from_optical = self._lookup(self._world_frame, optical_frame, stamp_ns)
+        return CameraPose(world_from_optical, self._lookup(self._world_frame, self._base_frame, stamp_ns))
 
     def time_went_back(self, stamp_ns: int) -> None:
         self._buffer.clear()  # static transforms stay
 
-    def _lookup(self, frame: str, stamp: Time) -> Transform:
-        transform = self._buffer.lookup_transform(self._world_frame, frame, stamp).transform
+    def _leads(self, target: str, frame: str) -> bool:
+        return bool(frame and self._buffer.can_transform(target, frame, Time()))
+
+    def _lookup(self, target: str, frame: str, stamp_ns: int) -> Transform:
+        try:
+            transform = self._buffer.lookup_transform(target, frame, Time(nanoseconds=stamp_ns)).transform
+        except self._error as error:
+            # Whatever is missing may still come: a frame, a branch or a newer transform.
+            raise PoseNotYetError(f"TF: {error}") from error
         t, q = transform.translation, transform.rotation
         return checked_pose("TF", (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 

@@ -280,16 +280,15 @@ class _Graph:
 
 
 def _normalise(graph: _Graph, network: Network, preprocessing: Preprocessing) -> None:
-    shape = (1, 3, 1, 1) if network.channels_first else (1, 1, 1, 3)
-    scale, offset = (values.reshape(shape) for values in preprocessing.linear)
+    scale, offset = preprocessing.linear
     name = "image"
-    if network.channels_first:
-        name = graph.add("Transpose", [name], "planes", perm=[0, 3, 1, 2])
     if preprocessing.order == "rgb":
-        name = graph.add("Gather", [name, graph.constant("order", [2, 1, 0], np.int64)], "ordered", axis=shape.index(3))
+        name = graph.add("Gather", [name, graph.constant("order", [2, 1, 0], np.int64)], "ordered", axis=3)
     name = graph.add("Cast", [name], "pixels", to=TensorProto.FLOAT)
     name = graph.add("Mul", [name, graph.constant("scale", scale)], "scaled")
     name = graph.add("Add", [name, graph.constant("offset", offset)], "normalised")
+    if network.channels_first:  # last of all, as in models/deploy.py
+        name = graph.add("Transpose", [name], "planes", perm=[0, 3, 1, 2])
     graph.add("Cast", [name], network.input_name, to=network.dtype)
 
 
@@ -301,18 +300,22 @@ def _decide(graph: _Graph, network: Network, n_classes: int) -> None:
     if network.output_size != (network.height, network.width):
         enlarged = [logits, "", "", graph.constant("logits_size", size, np.int64)]
         logits = graph.add("Resize", enlarged, "logits", mode="linear")
+    pixels = graph.constant("flat", [1, n_classes, network.height * network.width], np.int64)
+    logits = graph.add("Reshape", [logits, pixels], "flat_logits")  # decided as in models/deploy.py
     classes = graph.constant("classes", [1], np.int64)
     top = graph.add("ReduceMax", [logits, classes], "top", keepdims=1)
-    ids = graph.constant("ids", np.arange(n_classes).reshape(1, n_classes, 1, 1))
-    is_top = graph.add("Equal", [logits, top], "is_top")  # as models/deploy.py decides
+    ids = graph.constant("ids", np.arange(n_classes).reshape(1, n_classes, 1))
+    is_top = graph.add("Equal", [logits, top], "is_top")
     winners = graph.add("Where", [is_top, ids, graph.constant("unlabelled", float(UNLABELLED))], "winners")
-    graph.add("Cast", [graph.add("ReduceMin", [winners, classes], "labels", keepdims=0)], "mask", to=TensorProto.UINT8)
+    labels = graph.add("ReduceMin", [winners, classes], "labels", keepdims=0)
+    plane = graph.constant("plane", [1, network.height, network.width], np.int64)
+    graph.add("Reshape", [graph.add("Cast", [labels], "flat_mask", to=TensorProto.UINT8), plane], "mask")
     below = graph.add("Sub", [logits, top], "below_top")
     tempered = graph.add("Mul", [below, graph.constant(INVERSE_TEMPERATURE, 1.0)], "tempered")
     total = graph.add("ReduceSum", [graph.add("Exp", [tempered], "odds"), classes], "total", keepdims=0)
     share = graph.add("Div", [graph.constant("full", 255.0), total], "share")
     rounded = graph.add("Add", [share, graph.constant("half", 0.5)], "rounded")
-    graph.add("Cast", [rounded], "confidence", to=TensorProto.UINT8)
+    graph.add("Reshape", [graph.add("Cast", [rounded], "flat_confidence", to=TensorProto.UINT8), plane], "confidence")
 
 
 def _take_labels(graph: _Graph, network: Network, n_classes: int) -> None:

@@ -97,6 +97,7 @@ class Quantizer:
             extra_options={},
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()  # it appends; ONNX Runtime copes with that, other readers do not
         content: bytes = quantizer.model.model.SerializeToString()
         return content
 

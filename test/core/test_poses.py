@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,17 +11,21 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from geometry_msgs.msg import Pose
+from geometry_msgs.msg import Pose, TransformStamped
 from nav_msgs.msg import Odometry
 
 from seg_perception.core import pose
 from seg_perception.core.errors import TransformError
 from seg_perception.core.messages import pose_from_msg
-from seg_perception.core.poses import OdometryPoses, PoseBuffer, PoseNotYetError
+from seg_perception.core.poses import AutoPoses, OdometryPoses, PoseBuffer, PoseNotYetError
+from seg_perception.core.transform_tree import RecordedTfPoses, TransformTree
 from seg_perception.ros.conversions import stamp_from_ns
 
 SECOND = 1_000_000_000
 MOUNT = pose.base_from_optical((1.0, 0.2, 1.5), 0.0, 0.1, 0.0)
+STATED = pose.base_from_optical((3.0, 0.0, 2.0), 0.0, 0.3, 0.0)
+MAST = pose.from_rpy((0.4, 0.0, 0.8), 0.0, 0.0, 0.2)
+STANDS = pose.from_rpy((7.0, -2.0, 0.0), 0.0, 0.0, 1.0)
 
 speeds = st.floats(-20.0, 20.0)
 turn_rates = st.floats(-2.0, 2.0)
@@ -152,3 +158,46 @@ def test_what_is_no_pose_is_refused(bad):
         msg.position.x = float("inf")
     with pytest.raises(TransformError, match="finite, the norm 1"):
         pose_from_msg(msg)
+
+
+def transforms(parent, child, placed):
+    stamped = TransformStamped(child_frame_id=child)
+    stamped.header.frame_id = parent
+    t, q = stamped.transform.translation, stamped.transform.rotation
+    t.x, t.y, t.z = placed[:3, 3].tolist()
+    q.x, q.y, q.z, q.w = pose.quaternion(placed).tolist()
+    return SimpleNamespace(transforms=[stamped])
+
+
+def auto_poses(*told):
+    """Of a robot that stands still, with odometry and what static TF tells."""
+    tree = TransformTree()
+    for parent, child, placed in told:
+        tree.add(transforms(parent, child, placed), static=True)
+    found = OdometryPoses("odom", "base_link", PoseBuffer(SECOND, SECOND))
+    for stamp_ns in (0, SECOND):
+        found.add(odometry(stamp_ns, STANDS))
+    return AutoPoses(RecordedTfPoses(tree, "odom", "base_link"), found)
+
+
+def test_beside_odometry_a_mount_by_tf_counts_before_a_stated_one():
+    poses = auto_poses(("base_link", "mast", MAST), ("mast", "front", MOUNT))
+    np.testing.assert_allclose(poses.camera_pose(0, "front", STATED).world_from_optical, STANDS @ MAST @ MOUNT)
+    assert poses.name == "odometry and mount by TF"
+
+
+def test_a_stated_mount_counts_where_tf_does_not_lead_from_the_base_to_the_camera():
+    poses = auto_poses(("front_link", "front", MOUNT))
+    np.testing.assert_allclose(poses.camera_pose(0, "front", STATED).world_from_optical, STANDS @ STATED)
+    assert poses.name == "odometry and mount parameters"
+
+
+def test_tf_counts_before_odometry_where_it_leads_from_the_world_to_the_camera():
+    poses = auto_poses(("odom", "base_link", MAST), ("base_link", "front", MOUNT))
+    np.testing.assert_allclose(poses.camera_pose(0, "front", STATED).world_from_optical, MAST @ MOUNT)
+    assert poses.name == "TF"
+
+
+def test_a_camera_whose_mount_nobody_tells_is_named():
+    with pytest.raises(TransformError, match="'front' is mounted"):
+        auto_poses().camera_pose(0, "front", None)

@@ -48,6 +48,16 @@ class RobotWithTf(Robot):
         self.tf.publish(transform(stamp_ns, "odom", "base_link", world_from_base(t)))
 
 
+class RobotWithMountInTf(RobotWithTf):
+    """Tells its mount on /tf_static, and its motion by odometry alone."""
+
+    def connected(self):
+        return self.odometry.get_subscription_count() and super().connected()
+
+    def send_odometry(self, stamp_ns, t):
+        Robot.send_odometry(self, stamp_ns, t)
+
+
 @pytest.fixture
 def client():
     """One per test: transforms that were published once stay known for as long as their publisher lives."""
@@ -93,6 +103,15 @@ def test_auto_takes_odometry_where_the_tree_does_not_reach_the_camera(client, st
     stamps = robot.drive(12)
     assert_shows_the_wall(robot.wait_for_grid(stamps[-1]))
     assert "poses from odometry" in node.log
+
+
+def test_auto_takes_the_mount_from_tf_beside_odometry(client, start):
+    robot = RobotWithMountInTf(client)
+    robot.mount_camera()
+    node = start(robot, pose_source="auto", **WRONG_MOUNT)
+    stamps = robot.drive(12)
+    assert_shows_the_wall(robot.wait_for_grid(stamps[-1]))
+    assert "poses from odometry and mount by TF" in node.log
 
 
 def test_auto_without_either_names_both(client, start):

@@ -73,6 +73,11 @@ def _float_weights(model: bytes) -> set[tuple[int, ...]]:
     return {tuple(t.dims) for t in tensors if len(t.dims) == 4 and t.data_type == onnx.TensorProto.FLOAT}
 
 
+def test_int8_graphs_are_valid_onnx(graph: bytes, images: list[np.ndarray]) -> None:
+    """Every node after those whose results it takes: OpenVINO and TensorRT's own readers insist."""
+    onnx.checker.check_model(Quantizer(graph, images[:1]).quantize(), full_check=True)
+
+
 def test_learned_ranges_are_used(graph: bytes, images: list[np.ndarray]) -> None:
     model = onnx.load_from_string(Quantizer(graph, images[:1], learned={"network.2": (0.0, 51.0)}).quantize())
     scales = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name.endswith("_scale") and not t.dims]
