@@ -20,6 +20,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from seg_perception.core.camera_topics import below, beside
 from seg_perception.core.errors import DataError
 from seg_perception.core.fastdds import profile_variables
 from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
@@ -33,8 +34,8 @@ DEFAULTS = {
     "model": ("", "a bundle of config/models, or a path; empty: the robot's"),
     "device": ("", "cpu, cuda, cuda:N; empty: the robot's"),
     "camera": ("camera", "prefix of the camera's topics; where the robot has several cameras, it is the name of each"),
-    "image": ("image_raw", "the image's topic below the prefix"),
-    "depth": ("depth_registered/image_rect", "that of aligned depth, for robots with use_depth"),
+    "image": ("image_raw", "the image's topic below the prefix, or an absolute one; camera_info is beside it"),
+    "depth": ("depth_registered/image_rect", "that of aligned depth, likewise, for robots with use_depth"),
     "image_transport": ("", "raw, compressed; empty: the robot's"),
     "odom": ("odom", "odometry, for robots whose TF does not reach the camera"),
     "namespace": ("", "of the nodes and their topics; one for each camera"),
@@ -75,7 +76,6 @@ def nodes(context: LaunchContext) -> list[Action]:
     files = robot_files(SHARE, given["robot"], given["params_file"])
     parameters = parameter_file(files)
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
-    only_camera = given["camera"].rstrip("/") + "/" if given["camera"] else ""
 
     def node(name: str, namespace: str, arguments: dict[str, object], remappings: Remappings) -> LifecycleNode:
         return LifecycleNode(
@@ -92,13 +92,11 @@ def nodes(context: LaunchContext) -> list[Action]:
 
     def segmenter(camera: str) -> LifecycleNode:
         namespace = "/".join(filter(None, (given["namespace"], camera)))
-        remappings = image_remappings("" if camera else only_camera, given["image"])
+        remappings = image_remappings("" if camera else given["camera"], given["image"])
         return node("segmenter", namespace, segmenter_arguments(given), remappings)
 
     cameras = camera_names(files)
-    depths = [
-        (f"{c}/depth", f"{c}/{given['depth']}") if c else ("depth", only_camera + given["depth"]) for c in cameras
-    ]
+    depths = [(below(name, "depth"), below(name or given["camera"], given["depth"])) for name in cameras]
     mapper = node("grid_mapper", given["namespace"], {}, [("odom", given["odom"]), *depths])
     viewers = []
     if given["rviz"] == "true":
@@ -110,7 +108,7 @@ def nodes(context: LaunchContext) -> list[Action]:
                 namespace=given["namespace"],
                 arguments=["-d", str(SHARE / "config" / "rviz" / "perception.rviz")],
                 parameters=[{"use_sim_time": switches["use_sim_time"]}],
-                remappings=rviz_remappings(cameras[0], only_camera, given["image"]),
+                remappings=rviz_remappings(cameras[0], given["camera"], given["image"]),
             )
         )
     return [*map(segmenter, cameras), mapper, *viewers]
@@ -136,10 +134,10 @@ def require_rviz() -> None:
 
 def image_remappings(prefix: str, image: str) -> Remappings:
     """From the segmenter's inputs to the topics of a camera."""
-    topic = prefix + image
+    topic = below(prefix, image)
     # Not every driver follows image_transport's naming.
     compressed = topic if topic.endswith("compressed") else f"{topic}/compressed"
-    return [("image", topic), ("image/compressed", compressed), ("camera_info", f"{prefix}camera_info")]
+    return [("image", topic), ("image/compressed", compressed), ("camera_info", beside(topic, "camera_info"))]
 
 
 def rviz_remappings(first: str, only_camera: str, image: str) -> Remappings:
@@ -147,7 +145,7 @@ def rviz_remappings(first: str, only_camera: str, image: str) -> Remappings:
     if not first:
         return image_remappings(only_camera, image)
     overlay = "segmentation/overlay"
-    return [*image_remappings(f"{first}/", image), (overlay, f"{first}/{overlay}")]
+    return [*image_remappings(first, image), (overlay, below(first, overlay))]
 
 
 def segmenter_arguments(given: dict[str, str]) -> dict[str, object]:

@@ -36,6 +36,7 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
+from seg_perception.core.camera_topics import below, beside
 from seg_perception.core.errors import DataError, SegPerceptionError
 from seg_perception.core.presets import camera_names, robot_files
 
@@ -47,8 +48,8 @@ DEFAULTS = {
     "robot": ("car", "a preset of config/robots, or the path of a YAML file"),
     "params_file": ("", "YAML file whose parameters override the robot's"),
     "camera": ("camera", "prefix of the camera's topics; where the robot has several cameras, it is the name of each"),
-    "image": ("image_raw", "the image's topic below the prefix"),
-    "depth": ("depth_registered/image_rect", "that of aligned depth, for robots with use_depth"),
+    "image": ("image_raw", "the image's topic below the prefix, or an absolute one; camera_info is beside it"),
+    "depth": ("depth_registered/image_rect", "that of aligned depth, likewise, for robots with use_depth"),
     "image_transport": ("", "raw, compressed; empty: whichever the bag has of more cameras"),
     "odom": ("odom", "odometry, for bags whose TF does not reach the camera"),
     "namespace": ("", "of the nodes and their topics"),
@@ -79,18 +80,17 @@ def replay(context: LaunchContext) -> list[Action]:
     recorded = bag_topics(bag)
     names = camera_names(robot_files(SHARE, given["robot"], given["params_file"]))
 
-    def resolved(*parts: str) -> str:
-        return resolved_topic("/".join(filter(None, parts)), given["namespace"])
+    def resolved(topic: str, prefix: str = "") -> str:
+        return resolved_topic(below(prefix, topic), given["namespace"])
 
-    prefixes = [name or given["camera"].rstrip("/") for name in names]
-    transport, images = image_topics(
-        bag, recorded, [resolved(prefix, given["image"]) for prefix in prefixes], given["image_transport"]
-    )
-    infos = [resolved(prefix, "camera_info") for prefix in prefixes]
-    depths = [topic for topic in (resolved(prefix, given["depth"]) for prefix in prefixes) if topic in recorded]
+    prefixes = [name or given["camera"] for name in names]
+    wanted = [resolved(given["image"], prefix) for prefix in prefixes]
+    transport, images = image_topics(bag, recorded, wanted, given["image_transport"])
+    infos = [beside(image, "camera_info") for image in wanted]
+    depths = [topic for topic in (resolved(given["depth"], prefix) for prefix in prefixes) if topic in recorded]
     inputs = [*images, *infos, *depths, resolved(given["odom"]), "/tf", "/tf_static"]
     missing = [topic for topic in inputs if topic not in recorded]
-    of_cameras = [resolved(name, result) for name in names for result in CAMERA_RESULTS]
+    of_cameras = [resolved(result, name) for name in names for result in CAMERA_RESULTS]
     results = "|".join([*of_cameras, *map(resolved, GRID_RESULTS)])
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(PERCEPTION)),

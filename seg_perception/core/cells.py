@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from math import ceil
 from typing import TypeVar
 
 import cv2
@@ -16,6 +17,9 @@ from seg_perception.core.ground import PolarMap, Viewpoint
 
 Indices = tuple[NDArray[np.intp], NDArray[np.intp]]
 Sample = TypeVar("Sample", np.uint8, np.uint16)
+
+_LOOK_EVERY = 0.2
+"""m: larger cells are looked at in more places than their corners, or what is smaller would lie between."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,27 +36,44 @@ class ReachableCells:
     polar: PolarMap
 
     def ground(self, evidence: Evidence) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Cost (or NOT_FREE, COVERED) and weight, uint8: the worst at a cell's four corners."""
-        ground, weight = cv2.split(self._at_corners(cv2.merge([evidence.ground, evidence.weight]), (NOT_FREE, 0)))
-        return _worst(np.maximum, ground), _worst(np.minimum, weight)
+        """Cost (or NOT_FREE, COVERED) and weight, uint8: the worst at a cell's corners and every 0.2 m between."""
+        ground, weight = cv2.split(self._at_points(cv2.merge([evidence.ground, evidence.weight]), (NOT_FREE, 0)))
+        return self._worst(np.maximum, ground), self._worst(np.minimum, weight)
 
     def labels(self, evidence: Evidence) -> NDArray[np.uint8]:
-        """Class ids, uint8: at that of a cell's four corners where the ground is the worst."""
+        """Class ids, uint8: where `ground` finds the worst."""
         ranked = evidence.ground.astype(np.uint16) << np.uint16(8) | evidence.labels
-        return _worst(np.maximum, self._at_corners(ranked, (NOT_FREE << 8,))).astype(np.uint8)
+        return self._worst(np.maximum, self._at_points(ranked, (NOT_FREE << 8,))).astype(np.uint8)
 
-    def _at_corners(self, samples: NDArray[Sample], outside: tuple[int, ...]) -> NDArray[Sample]:
-        """Samples of the polar map → (rows + 1, columns + 1) at the corners of the cells."""
-        row, column = self._corners
+    @property
+    def _steps(self) -> int:
+        """Per cell, from one of its edges to the other."""
+        return ceil(self.spec.resolution / _LOOK_EVERY - 1e-6)
+
+    def _worst(self, choose: np.ufunc, points: NDArray[Sample]) -> NDArray[Sample]:
+        steps = self._steps
+        for _ in range(2):  # along the columns, then along the rows
+            count = len(points) - steps
+            points = reduce(choose, (points[start : start + count : steps] for start in range(steps + 1))).T
+        return points
+
+    def _at_points(self, samples: NDArray[Sample], outside: tuple[int, ...]) -> NDArray[Sample]:
+        """Samples of the polar map → (rows x steps + 1, columns x steps + 1): at the cells' corners and between."""
+        row, column = self._points
         border = cv2.BORDER_CONSTANT
         return cv2.remap(samples, column, row, cv2.INTER_NEAREST, borderMode=border, borderValue=outside)
 
     @cached_property
-    def _corners(self) -> tuple[NDArray[np.float32], ...]:
+    def _points(self) -> tuple[NDArray[np.float32], ...]:
         """Fractional (row, column) in the polar map."""
-        spec = self.spec
-        x = spec.origin_x + np.arange(self.columns.start, self.columns.stop + 1) * spec.resolution - self.view.x
-        y = spec.origin_y + np.arange(self.rows.start, self.rows.stop + 1) * spec.resolution - self.view.y
+        spec, steps = self.spec, self._steps
+        x, y = (
+            origin + np.arange(cells.start * steps, cells.stop * steps + 1) * (spec.resolution / steps) - at
+            for origin, cells, at in (
+                (spec.origin_x, self.columns, self.view.x),
+                (spec.origin_y, self.rows, self.view.y),
+            )
+        )
         c, s = np.cos(self.view.yaw), np.sin(self.view.yaw)
         ahead = ((c * x)[None, :] + (s * y)[:, None]).astype(np.float32)
         left = ((-s * x)[None, :] + (c * y)[:, None]).astype(np.float32)
@@ -61,16 +82,11 @@ class ReachableCells:
     def locate(self, distance: NDArray[np.floating], bearing: NDArray[np.float32]) -> tuple[Indices, NDArray[np.bool_]]:
         """Points from the foot point, m and rad: (row, column) of those within, and which of them (same shape) are."""
         heading = bearing + self.view.yaw
-        x = self.view.x + distance * np.cos(heading) - self.spec.origin_x
-        y = self.view.y + distance * np.sin(heading) - self.spec.origin_y
+        # From the grid's corner: far from the world's origin, e.g. in UTM, float32 knows no cells.
+        x = distance * np.cos(heading) + (self.view.x - self.spec.origin_x)
+        y = distance * np.sin(heading) + (self.view.y - self.spec.origin_y)
         column = np.floor(x / self.spec.resolution).astype(np.intp) - self.columns.start
         row = np.floor(y / self.spec.resolution).astype(np.intp) - self.rows.start
         height, width = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
         within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         return (row[within], column[within]), within
-
-
-def _worst(choose: np.ufunc, corners: NDArray[Sample]) -> NDArray[Sample]:
-    across = choose(corners[:, :-1], corners[:, 1:])
-    worst: NDArray[Sample] = choose(across[:-1], across[1:])
-    return worst

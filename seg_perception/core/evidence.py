@@ -109,7 +109,8 @@ def observe(
     sure_ground = ground & (weight > 0)
 
     near = slice(0, int(np.searchsorted(polar.distances, max_range)))
-    blocked = np.maximum(_OBSTACLE * obstacle.view(np.uint8), weight == 0)
+    unknown = (weight == 0) | (kinds == Kind.IGNORE)
+    blocked = np.maximum(_OBSTACLE * obstacle.view(np.uint8), unknown)
     before = _before(blocked, _margins(polar, error))
     covered = obstacle | (sure_ground & (before == _OBSTACLE))
     free = sure_ground & (before == 0)
@@ -121,7 +122,7 @@ def observe(
         contacts &= polar.sample(placed, outside=0)[near] == 0
     rows, columns = np.unravel_index(np.flatnonzero(contacts), contacts.shape)  # a tenth of nonzero's time
     # A network is least sure along the outline of things; whether the obstacle is there, its body tells.
-    body = cv2.dilate(weight, np.ones((_BODY_ROWS, 1), np.uint8), anchor=(0, 0))
+    body = cv2.dilate(weight * obstacle, np.ones((_BODY_ROWS, 1), np.uint8), anchor=(0, 0))
     foot = polar.view.height / (0.5 * (polar.tangents[rows - 1] + polar.tangents[rows]))
     bearings = polar.bearings[columns]
     return Evidence(result, weight, labels, foot, bearings, body[rows, columns], labels[rows, columns])

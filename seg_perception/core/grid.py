@@ -58,9 +58,8 @@ class RollingGrid:
         return GridSpec(self._resolution, width, height, column * self._resolution, row * self._resolution)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but where the window lies."""
         self.log_odds[:] = 0.0
-        self._corner = None
 
     def centre_on(self, x: float, y: float) -> None:
         """Move the window so that its centre lies within a cell of (x, y), m in the world."""

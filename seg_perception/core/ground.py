@@ -23,6 +23,7 @@ _SAME_ANGLE = 2e-4  # rad: about a tenth of a pixel of a 640-pixel camera
 _SAME_HEIGHT = 2e-3  # relative
 _STRIDE = 4
 _FAR_OUTSIDE, _FAR_OUTSIDE_INT16 = 1e9, 32000.0  # the first stays outside any image when interpolated with a pixel
+_MOST_SAMPLES = 2_000_000  # one per pixel of a 1080p camera that looks ahead, but 20 of one that looks down
 _NEAREST = 0.3  # of the camera's height: closer to the foot point a mount's errors dominate
 
 
@@ -69,8 +70,8 @@ class PolarMap:
     """Ground samples of one camera at one tilt.
 
     Rows go outwards, evenly spaced in the tangent of the depression angle (height / distance), about one mask pixel
-    each; columns run from the right-most to the left-most bearing, evenly spaced in angle and a little beyond, so that
-    the two ends of a full circle overlap.
+    each, more where that would be millions of samples; columns run from the right-most to the left-most bearing, evenly
+    spaced in angle and a little beyond, so that the two ends of a full circle overlap.
     """
 
     camera: Camera
@@ -88,11 +89,12 @@ class PolarMap:
         nearest = 1.0 / _NEAREST if _shows_foot_point(camera, view) else min(float(tangents.max()), 1.0 / _NEAREST)
         if nearest <= farthest:
             return None
-        step = 1.0 / float(camera.matrix[1, 1])
-        rows = np.arange(nearest, farthest, -step, dtype=np.float32)
         bearings = np.arctan2(rays[:, 1], rays[:, 0])[tangents > farthest * 0.5]
         low, high = _span(bearings)
-        turn = 1.0 / float(camera.matrix[0, 0])
+        step, turn = (1.0 / float(camera.matrix[axis, axis]) for axis in (1, 0))
+        coarser = max(1.0, np.sqrt((nearest - farthest) / step * (high - low) / turn / _MOST_SAMPLES))
+        step, turn = step * coarser, turn * coarser
+        rows = np.arange(nearest, farthest, -step, dtype=np.float32)
         columns = np.arange(low - 2 * turn, high + 2 * turn, turn, dtype=np.float32)
         return cls(camera, view, rows, columns) if len(rows) > 2 and len(columns) > 2 else None
 

@@ -80,6 +80,10 @@ class CameraInfos:
         """Note a sensor_msgs/CameraInfo."""
         _keep(self._infos, stamp_to_ns(info.header.stamp), info, self._depth)
 
+    def has(self, stamp_ns: int) -> bool:
+        """Whether one with exactly this stamp is there."""
+        return stamp_ns in self._infos
+
     def camera(self, stamp_ns: int, width: int, height: int) -> Camera | None:
         """Camera of an image of width x height pixels; None while no camera_info is there.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from seg_perception.core.camera_topics import beside
 from seg_perception.core.errors import DataError
 from seg_perception.core.stems import by_stem
 from seg_perception.evaluation.bag_material import camera_topics
@@ -147,7 +148,7 @@ class BagSource:
         """Topic → kind of its events, and whose they are."""
         chosen: dict[str, tuple[str, str]] = {}
         for topic, camera in self._images.items():
-            info = _beside(topic, "camera_info")
+            info = beside(topic, "camera_info")
             if bag.topics.get(info) == "sensor_msgs/msg/CameraInfo":
                 chosen[info] = CAMERA_INFO, camera
         for topic, kind in bag.topics.items():
@@ -178,11 +179,7 @@ class BagSource:
 
 def camera_name(topic: str) -> str:
     """/front/image/compressed → front; /image → empty."""
-    return _beside(topic, "").strip("/")
-
-
-def _beside(topic: str, name: str) -> str:
-    return f"{topic.removesuffix('/compressed').rpartition('/')[0]}/{name}"
+    return beside(topic, "").strip("/")
 
 
 def _images(bag: Bag, path: Path, robot: Robot, chosen: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
@@ -20,6 +21,7 @@ from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor
 from seg_perception.ros.pacing import RateLimit, StreamClock
 
 _AGEING_PERIOD_S = 0.5
+_FAR_M = 200_000.0  # from the world's origin: points of float32 are off by a centimetre there
 
 
 class GridSession:
@@ -40,7 +42,7 @@ class GridSession:
         self._rate = RateLimit()
         self._fused = StreamClock()
         self._seen_ns = self._fused_ns = 0  # newest stamps; those of several cameras come in any order
-        self._ground_z = 0.0
+        self._ground_z = self._from_origin_m = 0.0
         self._knows_anything = False
         self._pose_name = ""
         self._poses = PoseFeed(node, values, monitor, self._serve)
@@ -56,7 +58,10 @@ class GridSession:
         self._held_back_timer.cancel()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening. The latched grid becomes unknown: nobody would age it any more."""
+        if self._mapper and self._knows_anything and self._node.context.ok():
+            self._mapper.reset()
+            self._publish_grid(self._mapper, self._fused.stamp_ns(self._now_ns()))
         for timer in (self._ageing_timer, self._held_back_timer):
             self._node.destroy_timer(timer)
         for camera in self._cameras.values():
@@ -94,6 +99,13 @@ class GridSession:
         if not self._values.enabled:
             yield Finding(Level.WARN, "the parameter enabled is false: masks are ignored")
             return
+        if self._from_origin_m > _FAR_M:
+            off = float(np.spacing(np.float32(self._from_origin_m))) / 2
+            far = f"{self._from_origin_m / 1000:.0f} km from the origin of {self._values.world_frame}"
+            reason = (
+                f"{far}, points (float32) of obstacles and class_grid are off by up to {off:.2f} m, the grid is not"
+            )
+            yield Finding(Level.WARN, f"{reason}; use a world_frame that begins near the robot")
         yield from self._poses.findings(self._values.timeout)
         for camera in self._cameras.values():
             yield from camera.findings()
@@ -133,13 +145,15 @@ class GridSession:
             view.depth,
         )
         updated = time.perf_counter()
+        newest = view.stamp_ns >= self._fused_ns
         self._fused_ns = max(self._fused_ns, view.stamp_ns)
         self._fused.arrived(self._fused_ns, self._now_ns())
         self._knows_anything = True
         self._ground_z = pose.ground_z
+        self._from_origin_m = float(np.abs(pose.world_from_base[:2, 3]).max())
         if self._rate.is_due(self._fused_ns / 1e9, self._values.publish_rate):
             self._publish_news()
-        else:
+        elif newest or self._held_back_timer.is_canceled():  # older masks alone, as of another camera, are never due
             self._held_back_timer.reset()
         ground = self._outputs.ground[view.source]
         ground.publish(view.camera, pose, self._values.max_range, view.stamp_ns, view.optical_frame)

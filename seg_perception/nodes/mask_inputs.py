@@ -81,13 +81,18 @@ class MaskInputs:
             yield from filter(None, others)
 
     def camera(self, pair: MaskPair) -> Camera:
-        """Raises CameraError naming the topic, NotYetError while there is no camera_info."""
+        """Of the mask's own stamp. Raises CameraError naming the topic, NotYetError while there is no camera_info.
+
+        An older one will not do: a segmenter that finds the camera_info of its images wrong publishes masks without.
+        """
+        topic = self._camera_infos.topic
+        if not self._infos.has(pair.stamp_ns):
+            raise NotYetError(f"no camera_info on {topic} with the stamp of the mask; the segmenter's status says why")
         try:
             camera = self._infos.camera(pair.stamp_ns, pair.mask.width, pair.mask.height)
         except CameraError as error:
-            raise CameraError(f"{self._camera_infos.topic}: {error}") from error
-        if camera is None:
-            raise NotYetError(f"no camera_info on {self._camera_infos.topic}")
+            raise CameraError(f"{topic}: {error}") from error
+        assert camera
         self._camera_infos.accept()
         return camera
 

@@ -161,6 +161,44 @@ def test_what_the_network_doubts_proves_nothing() -> None:
     assert (mapper.occupancy(0.0)[1] == -1).all()
 
 
+@pytest.mark.parametrize("height", [2, 5, 30])
+def test_specks_that_the_network_doubts_are_no_obstacles_however_small(height: int) -> None:
+    mask, confidence = render(CAMERA, MOUNT, []), np.full((360, 640), 255, np.uint8)
+    speck = slice(260 - height, 260), slice(317, 323)
+    mask[speck] = CAR
+    sure, doubted = GridMapper(TABLE, EXACT), GridMapper(TABLE, EXACT)
+    sure.update(mask, confidence, CAMERA, MOUNT, HERE, 0.0)
+    confidence[speck] = 60
+    doubted.update(mask, confidence, CAMERA, MOUNT, HERE, 0.0)
+    assert sure.occupancy(0.0)[1].max() >= 65 > doubted.occupancy(0.0)[1].max()
+
+
+WITH_LITTER = ClassTable.from_dicts(
+    [*TABLE.to_dicts(), {"id": 11, "name": "litter", "color": [0, 0, 0], "cost": 0, "kind": "ignore"}]
+)
+
+
+@pytest.mark.parametrize("resolution", [0.1, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize(("label", "confidence"), [(CAR, 60), (11, 255)], ids=["doubted", "ignored"])
+@given(x=st.floats(5.0, 10.0), y=st.floats(-1.5, 1.5), width=st.floats(0.2, 0.5))
+@settings(max_examples=10, deadline=None)
+def test_no_cell_is_free_in_which_something_unknown_stands(
+    resolution: float, label: int, confidence: int, x: float, y: float, width: float
+) -> None:
+    mask = render(CAMERA, MOUNT, [(x, y, x + width, y + width, 0.5)])
+    thing = mask == CAR
+    mapper = GridMapper(WITH_LITTER, replace(EXACT, resolution=resolution))
+    mapper.update(
+        np.where(thing, np.uint8(label), mask),
+        np.where(thing, confidence, 255).astype(np.uint8),
+        CAMERA,
+        MOUNT,
+        HERE,
+        0.0,
+    )
+    assert at(mapper, x + width / 2, y + width / 2) == -1
+
+
 def test_a_stated_pitch_error_keeps_ground_before_an_obstacle_unproved() -> None:
     trusting, careful = GridMapper(TABLE, EXACT), GridMapper(TABLE, replace(EXACT, pitch_error=np.radians(1.0)))
     far = (14.0, -1.0, 16.0, 1.0, 1.6)
@@ -218,6 +256,15 @@ def test_the_window_follows_the_robot_and_keeps_cells_in_the_world() -> None:
     assert len(points) and np.abs(points[:, 0] - 30.1).max() < 0.5
 
 
+def test_forgetting_leaves_the_window_where_it_is() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [BOX], pose.from_rpy((300.0, -50.0, 0.0), 0.0, 0.0, 0.0))
+    before, _ = mapper.occupancy(0.0)
+    mapper.reset()
+    after, grid = mapper.occupancy(0.0)
+    assert after == before and (grid == -1).all()
+
+
 def test_two_cameras_share_one_grid() -> None:
     rear_mount = pose.base_from_optical([-1.5, 0.0, 1.45], 0.0, np.radians(4), np.pi)
     mapper = GridMapper(TABLE, EXACT)
@@ -260,6 +307,17 @@ def test_a_low_camera_that_looks_down_sees_what_is_at_its_feet() -> None:
     mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.0)
     assert all(0 <= at(mapper, x, 0.01) < 25 for x in (0.13, 0.15, 0.17, 0.19))
     assert at(mapper, 0.27, 0.01) == -1  # the image ends at 0.37 m, and what stands there may overhang
+
+
+@pytest.mark.parametrize("size", [(320, 180), (1920, 1080), (3840, 2160)])
+def test_the_map_of_a_camera_that_looks_down_has_bounds(size: tuple[int, int]) -> None:
+    width, height = size
+    focal = 1.4 * width
+    camera = Camera(width, height, np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]]))
+    down = pose.base_from_optical([0.0, 0.0, 1.5], 0.0, np.radians(80), 0.0)
+    polar = PolarMap.build(camera, Viewpoint.of(down, 0.0), 25.0)
+    assert polar is not None
+    assert np.prod(polar.shape) < 2.1e6
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
@@ -329,6 +387,19 @@ def test_depth_places_an_obstacle_that_does_not_touch_the_ground() -> None:
     blind.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0)
     assert np.abs(occupied_x(lifted) - 8.1).max() < 0.31
     assert occupied_x(blind).min() > 9.0  # where its lower edge seems to meet the ground
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (500_000.0, 5_400_000.0)], ids=["origin", "utm"])
+def test_far_from_the_worlds_origin_depth_places_obstacles_as_well(offset: tuple[float, float]) -> None:
+    there = pose.from_rpy((*offset, 0.0), 0.0, 0.0, 0.0)
+    mask, depth = trace(CAMERA, MOUNT, [BOX])
+    mapper = GridMapper(TABLE, EXACT)
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, there @ MOUNT, there, 0.0, depth=depth)
+    spec, grid = mapper.occupancy(0.0)
+    rows, columns = np.argwhere(grid >= 65).T
+    x, y = spec.origin_x - offset[0] + 0.2 * columns, spec.origin_y - offset[1] + 0.2 * rows
+    assert np.abs(x + 0.1 - 8.1).max() < 0.41
+    np.testing.assert_allclose(np.unique(np.rint(y / 0.2)), np.arange(-5, 5))  # all of it, without holes
 
 
 def test_depth_knows_what_one_can_pass_under() -> None:

@@ -160,6 +160,33 @@ def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named
     assert (at(grid, np.arange(9.0, 10.5, 0.2), np.full(8, 4.0)) >= 0).any(), "the camera that lives is not used"
 
 
+def test_grids_go_on_from_a_camera_whose_masks_are_older_than_the_last_of_one_that_ended(fresh, client):
+    lag_s, step_s = 3.0, 0.1
+    assert client.set_parameter(NODE, "publish_rate", 2.0).successful  # less often than masks come
+    try:
+        began_ns = fresh.now_ns() - round(lag_s * 1e9)
+
+        def rear_mask(i):
+            stamp_ns = began_ns + round(i * step_s * 1e9)
+            mask = fresh.rear_resize.labels(seen_from(i * step_s, 0.0, REAR)[0], UNLABELLED)
+            fresh.rear.send_mask(stamp_ns, i * step_s, mask=mask, camera=fresh.rear_resize.camera(CAMERA))
+
+        for i in range(-1, round(lag_s / step_s) + 2):
+            fresh.send_odometry(began_ns + round(i * step_s * 1e9), i * step_s)
+        Segmenter.send_mask(fresh, began_ns + round(lag_s * 1e9), lag_s)
+        fresh.wait_for_grid(began_ns + round(lag_s * 1e9))
+        before = len(fresh.grids)
+        for i in range(round(lag_s / step_s) - 2):
+            rear_mask(i)
+            time.sleep(step_s)
+            if len(fresh.grids) > before:
+                break
+    finally:
+        assert client.set_parameter(NODE, "publish_rate", 10.0).successful
+    assert len(fresh.grids) > before, "no grid while masks were fused"
+    assert (behind(fresh.grids[-1], -2.5) >= 0).any()
+
+
 def test_when_all_cameras_jump_back_in_time_the_grid_starts_anew_once(fresh):
     later = fresh.now_ns()
     fresh.wait_for_grid(fresh.drive(6, start_ns=later)[-1])

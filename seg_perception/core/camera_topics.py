@@ -1,0 +1,14 @@
+"""Where the topics of a camera are."""
+
+from __future__ import annotations
+
+
+def below(prefix: str, topic: str) -> str:
+    """A topic below a prefix, which may be empty; an absolute one as it is."""
+    return topic if not prefix or topic.startswith("/") else f"{prefix.rstrip('/')}/{topic}"
+
+
+def beside(image: str, name: str) -> str:
+    """What is called `name` in the place where an image's topic is, raw or compressed: image_transport's convention."""
+    place, slash, _ = image.removesuffix("/compressed").rpartition("/")
+    return f"{place}{slash}{name}"
