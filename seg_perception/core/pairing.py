@@ -55,6 +55,9 @@ class StampedMessages(Generic[First]):
         """Note a message; the oldest gives way."""
         _keep(self._messages, stamp_ns, value, self._depth)
 
+    def __len__(self) -> int:
+        return len(self._messages)
+
     def at(self, stamp_ns: int) -> First | None:
         """The message with exactly this stamp."""
         return self._messages.get(stamp_ns)

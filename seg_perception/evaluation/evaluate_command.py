@@ -19,6 +19,7 @@ from seg_perception.core.labels import load_remap
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation import evaluate_bags
 from seg_perception.evaluation.evaluate_resume import claim
+from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_run import Request, evaluate, identity
 from seg_perception.evaluation.report import write_report
 from seg_perception.evaluation.verdict import check, load_thresholds
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--bags", nargs="+", metavar="GLOB", help="many of them, into one result")
     what.add_argument("--images", metavar="FOLDER", help="a folder of images")
     parser.add_argument("--out", default="out/evaluation", metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
+    parser.add_argument("--model", help="bundle, by name or folder (default: the robot's)")
     parser.add_argument("--robot", default="car", help="preset in config/robots, or a file (default: %(default)s)")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="image topics of the bag, or all")
     parser.add_argument("--labels", default="", metavar="FOLDER|TOPIC", help="true classes of the images")
@@ -83,19 +84,20 @@ def _request(args: argparse.Namespace) -> Request:
     if args.images and args.labels and not Path(args.labels).is_dir():
         raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
     cores = len(os.sched_getaffinity(0))
+    model = args.model or Robot.load(robot_file(args.robot)).model
     return Request(
         out=args.out,
         bag=args.bag or "",
         images=args.images or "",
         topics=tuple(args.topics),
-        model=args.model,
+        model=model,
         device=args.device,
         precision=args.precision,
         threads=args.threads or (1 if args.ray else max(1, cores // (args.workers or 1))),
         robot=args.robot,
         labels=args.labels,
         label_form=args.label_form,
-        label_remap=_remap(args.label_remap, args.model) if args.label_remap else (),
+        label_remap=_remap(args.label_remap, model) if args.label_remap else (),
         truth_grid=args.truth_grid,
         truth_lidar=args.truth_lidar,
     )

@@ -49,7 +49,7 @@ class DepthInput:
         """
         msg = self._images.at(stamp_ns)
         if msg is None:
-            raise NotYetError(f"no image on {self._input.topic} with the stamp of the mask")
+            raise NotYetError("no depth with the stamp of the mask; camera and depth have to be taken together")
         self._images.forget_before(stamp_ns)  # masks come in order
         try:
             depth = aligned(image_to_depth(msg), camera, "depth")
@@ -58,6 +58,11 @@ class DepthInput:
             raise
         self._input.accept()
         return depth
+
+    def give_up(self, error: NotYetError) -> None:
+        """Note why a mask has to do without."""
+        if len(self._images):  # else nothing arrives at all, and `finding` tells why
+            self._input.reject(str(error))
 
     def _on_image(self, msg: Image) -> None:
         self._images.add(stamp_to_ns(msg.header.stamp), msg)

@@ -225,9 +225,10 @@ class GridCamera:
             return None
         try:
             return self._depth.at(arrival.pair.stamp_ns, camera)
-        except NotYetError:
+        except NotYetError as error:
             if self._now_ns() < arrival.depth_until_ns:
                 raise
+            self._depth.give_up(error)
         except ImageError:
             pass  # told by the input
         self._monitor.count("without_depth")

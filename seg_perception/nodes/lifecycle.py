@@ -21,7 +21,7 @@ from seg_perception.core.errors import SegPerceptionError
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.nodes.signals import on_signals
 from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
-from seg_perception.ros.parameters import ParameterSet, parameter
+from seg_perception.ros.parameters import ParameterSet, misnamed, parameter
 
 _HEALTH_PERIOD_S = 1.0
 _LONGEST_END_S = 15.0
@@ -123,6 +123,9 @@ class PipelineNode(LifecycleNode, Generic[P]):
         self._health.publish(findings, self.engine())
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
+        unknown = misnamed(self)
+        if unknown:
+            self.get_logger().warning(f"ignored, as this node has no such parameters: {', '.join(unknown)}")
         self._configured = self._attempt(self.configure, undo=self._clean_up)
         return _outcome(self._configured)
 

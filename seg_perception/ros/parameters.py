@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
@@ -128,6 +129,14 @@ class ParameterSet(Generic[T]):
 
     def _field(self, name: str) -> str:
         return name.removeprefix(self._prefix).replace(".", "__")
+
+
+def misnamed(node: Node) -> list[str]:
+    """Parameters given at start that the node has not declared, each with the name that may have been meant."""
+    given = getattr(node, "_parameter_overrides", {})  # rclpy tells it in no other way
+    declared = list(node.get_parameters_by_prefix(""))
+    meant = {name: get_close_matches(name, declared, 1) for name in sorted(set(given).difference(declared))}
+    return [f"{name} ({found[0]}?)" if found else name for name, found in meant.items()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -245,6 +245,13 @@ def test_the_organised_cloud_has_a_point_per_mask_pixel(fresh, client):
     np.testing.assert_allclose(on_ground[:, 2], 0.0, atol=1e-3)
 
 
+def test_misspelt_parameters_are_named(run_node):
+    node = run_node("misspelt", {**MOUNT, **PARAMETERS, "resolutoin": 0.1, "mount.pich": 0.2, "qqq": 1})
+    wait_for(lambda: "no such parameters" in node.log, "the warning")
+    warning = next(line for line in node.log.splitlines() if "no such parameters" in line)
+    assert warning.endswith("mount.pich (mount.pitch?), qqq, resolutoin (resolution?)")
+
+
 def test_parameters_change_live_or_are_refused_with_what_is_allowed(fresh, client):
     assert client.set_parameter(NODE, "max_range", 20.0).successful
     for name, value, words in (

@@ -64,8 +64,8 @@ class RobotWithDepth(Robot):
             )
         )
 
-    def approach(self, frames=12, size=None, encoding="32FC1", depth_delay_s=0.0, with_depth=True, rule=None):
-        """Drive towards the hanging wall; depth at another size (width, height), late or not at all.
+    def approach(self, frames=12, size=None, encoding="32FC1", depth_delay_s=0.0, depth_offset_ns=0, rule=None):
+        """Drive towards the hanging wall; depth at another size (width, height), late or of another time.
 
         rule: how the image, of 16:9, was fitted into a network of 4:3.
         """
@@ -80,9 +80,8 @@ class RobotWithDepth(Robot):
                 self.send_odometry(stamps[-1] + round(offset_s * 1e9), t + offset_s)
             self.send_mask(stamps[-1], t, mask=resize.labels(mask, UNLABELLED), camera=camera)
             time.sleep(depth_delay_s)
-            if with_depth:
-                depth = depth if size is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-                self.send_depth(stamps[-1], depth, encoding)
+            depth = depth if size is None else cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            self.send_depth(stamps[-1] + depth_offset_ns, depth, encoding)
             time.sleep(STEP_S)
         return self.wait_for_grid(stamps[-1])
 
@@ -159,6 +158,19 @@ def test_masks_without_depth_are_used_counted_and_warned_of(fresh, client):
         assert client.set_parameter(NODE, "depth_wait", 2.0).successful
     assert (status.failed, without_depth(fresh, status)) == (0, 12)
     assert share_occupied(fresh.approach()) > 0.8, "depth that comes back is not used"
+
+
+def test_depth_with_stamps_of_its_own_is_named_as_the_reason(fresh, client):
+    assert client.set_parameter(NODE, "depth_wait", 0.05).successful
+    try:
+        since = len(fresh.statuses)
+        fresh.approach(frames=6, depth_offset_ns=7_000_000)
+        status = fresh.wait_for_status(
+            lambda s: "no depth with the stamp of the mask" in s.message, "the reason", since
+        )
+    finally:
+        assert client.set_parameter(NODE, "depth_wait", 2.0).successful
+    assert "/depth" in status.message and status.level == PipelineStatus.WARN
 
 
 @pytest.mark.parametrize("late", ["depth", "odometry"])
