@@ -138,7 +138,7 @@ def find_bundle(bundle: Path | str) -> Path:
     searched = ", ".join(map(str, _model_folders())) or "any installation"
     raise BundleError(
         f"model bundle {str(bundle)!r}: not found in {searched}; there are: "
-        f"{', '.join(folder.name for folder in installed) or 'none'}. A folder works too"
+        f"{', '.join(dict.fromkeys(folder.name for folder in installed)) or 'none'}. A folder works too"
     )
 
 

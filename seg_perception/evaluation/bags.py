@@ -113,7 +113,9 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: there is no such bag; check the path")
-    found = [p for p in path.iterdir() if p.suffix in _FILES or "".join(p.suffixes[-2:]) in ZSTD_SUFFIXES]
+    there = list(path.iterdir())
+    found = [p for p in there if p.suffix in _FILES or "".join(p.suffixes[-2:]) in ZSTD_SUFFIXES]
+    found = found or [p for p in there if p.suffix == ".bag"]
     return sorted(found, key=lambda p: (len(p.name), p.name))  # part_9 before part_10
 
 

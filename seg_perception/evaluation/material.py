@@ -107,7 +107,8 @@ def open_material(path: Path, topic: str = "") -> Material:
 
     if (path / DRIVE_FILE).is_file():
         return DriveMaterial(path)
-    if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
+    files = [path, *path.glob("*")]
+    if (path / "metadata.yaml").is_file() or any(file.suffix in (".mcap", ".db3") for file in files):
         return BagMaterial(path, topic)
     if path.is_dir():
         return FolderMaterial(path)

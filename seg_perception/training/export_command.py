@@ -29,7 +29,7 @@ from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
-from seg_perception.training.export_formats import FORMATS, require_place, write_format
+from seg_perception.training.export_formats import FORMATS, require_library, require_place, write_format
 from seg_perception.training.export_variants import TORCH, Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
 from seg_perception.training.logits import GraphLogits, set_temperature
@@ -151,6 +151,7 @@ def _require_usable(args: argparse.Namespace) -> Path:
     """
     if args.threads < 1:
         raise ExportError(f"--threads is {args.threads}; give at least 1")
+    require_library(args.format)
     return require_target(args.out) if args.format == BUNDLE else require_place(args.out)
 
 

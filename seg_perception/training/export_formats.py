@@ -142,6 +142,12 @@ def _run_tensorrt(engine: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 _OUTPUTS = ("mask", "confidence")
 
 
+def require_library(name: str) -> None:
+    """Raises ExportError where a format's library is not installed."""
+    if name in ("openvino", "tensorrt"):
+        _require(name, name)
+
+
 def _require(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)

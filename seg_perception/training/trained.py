@@ -62,4 +62,4 @@ def _read(training: Path, file: str) -> tuple[Path, dict[str, Any]]:
         path = bundle.root / WEIGHTS_FILE
         return path, checkpoint.parse(bundle.read_weights(), path)
     except BundleError as error:
-        raise TrainingError(str(error)) from error
+        raise TrainingError(f"no training {training} here, and {error}" if is_name else str(error)) from error

@@ -221,7 +221,7 @@ def test_ros_1_bags_are_read_with_the_names_of_ros_2(tmp_path: Path) -> None:
         for topic, kind, message in (("/camera_info", "CameraInfo", info), ("/image", "Image", picture)):
             name = f"sensor_msgs/msg/{kind}"
             writer.write(writer.add_connection(topic, name, typestore=store), 5, store.serialize_ros1(message, name))
-    assert values(path) == [9]
+    assert values(path) == values(tmp_path) == [9]
     with open_bag(path) as opened:
         assert opened.topics["/camera_info"] == "sensor_msgs/msg/CameraInfo"
         (_, received, message) = next(opened.messages(["/camera_info"]))

@@ -49,6 +49,14 @@ def test_a_bag_in_and_a_verdict_out(common, bags, tmp_path, capsys):
     assert main([*command, "--thresholds", str(thresholds)]) == 1, "judged anew, not evaluated anew"
 
 
+def test_the_model_is_the_robots_unless_another_is_named(common, bags, tmp_path):
+    model, robot = common[2], tmp_path / "robot.yaml"
+    robot.write_text(Path(common[4]).read_text() + f"/**/segmenter: {{ros__parameters: {{model: {model}}}}}\n")
+    assert main(["evaluate", "--bag", str(bags / "one"), "--robot", str(robot), "--out", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["model"].startswith(Path(model).name)
+
+
 def test_many_bags_give_one_result_and_one_that_fails_is_named(common, bags, tmp_path, capsys):
     out = tmp_path / "out"
     command = [*common, "--bags", str(bags / "*"), "--workers", "2", "--labels", "/truth/labels", "--out", str(out)]

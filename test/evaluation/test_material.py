@@ -129,6 +129,13 @@ def test_a_bag_with_everything_plays_the_front_camera_with_its_pose(maker: BagMa
     np.testing.assert_allclose(frame.motion.world_from_base, pose.from_rpy((5.5, 0, 0), 0, 0, 0.2), atol=1e-9)
 
 
+def test_a_folder_that_lost_its_metadata_is_still_a_bag(maker: BagMaker, tmp_path: Path) -> None:
+    drive(maker)
+    maker.close()
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert open_material(tmp_path / "bag").names == ["/front/image"]
+
+
 def test_a_camera_can_be_chosen(maker: BagMaker, tmp_path: Path) -> None:
     drive(maker)
     maker.close()

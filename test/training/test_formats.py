@@ -19,7 +19,7 @@ from seg_perception.models.build import build
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import export_formats
 from seg_perception.training.export import export_onnx
-from seg_perception.training.export_formats import require_place, write_format
+from seg_perception.training.export_formats import require_library, require_place, write_format
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,8 @@ def test_missing_library_is_named(
     with pytest.raises(ExportError, match=f"{name}: not installed here .* pip install {name}"):
         write_format(name, deployed, graph, images, tmp_path / "boxes")
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ExportError, match=f"{name}: not installed here"):
+        require_library(name)
 
 
 def test_format_that_decides_otherwise_is_not_kept(
