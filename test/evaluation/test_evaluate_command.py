@@ -54,7 +54,7 @@ def test_the_model_is_the_robots_unless_another_is_named(common, bags, tmp_path)
     robot.write_text(Path(common[4]).read_text() + f"/**/segmenter: {{ros__parameters: {{model: {model}}}}}\n")
     assert main(["evaluate", "--bag", str(bags / "one"), "--robot", str(robot), "--out", str(tmp_path / "out")]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["model"].startswith(Path(model).name)
+    assert metrics["model"]["bundle"].startswith(Path(model).name)
 
 
 def test_many_bags_give_one_result_and_one_that_fails_is_named(common, bags, tmp_path, capsys):
