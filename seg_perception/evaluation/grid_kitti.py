@@ -29,7 +29,8 @@ _LANE, _ELSEWHERE = 0, 1
 _TABLE = ClassTable.from_dicts(
     [
         {"id": _LANE, "name": "lane", "color": [128, 64, 128], "cost": 0, "kind": "ground"},
-        {"id": _ELSEWHERE, "name": "elsewhere", "color": [0, 0, 0], "cost": 0, "kind": "ignore"},
+        # Of kind ignore, it would cast doubt on the very edges whose place is measured.
+        {"id": _ELSEWHERE, "name": "elsewhere", "color": [0, 0, 0], "cost": 0, "kind": "sky"},
     ]
 )
 _WORLD_FROM_ROAD = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], np.float64)
