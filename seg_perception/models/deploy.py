@@ -94,7 +94,8 @@ class Deployed(nn.Module):
         # The first class that has it is argmax; OpenVINO sorts for that, which takes a tenth of a light network's time.
         mask = torch.where(logits == top, self.classes, float(UNLABELLED)).amin(1, keepdim=True).to(torch.uint8)
         total = ((logits - top) * self.inverse_temperature).exp().sum(1, keepdim=True)
-        confidence = (255.0 / total + 0.5).to(torch.uint8)
+        # In bfloat16 255.5 is 256, of which a byte makes 0.
+        confidence = (255.0 / total + 0.5).clamp(max=255.0).to(torch.uint8)
         own = (1, 1, *planes.shape[2:])
         return self._repeat(mask.reshape(own), height, width), self._repeat(confidence.reshape(own), height, width)
 

@@ -203,8 +203,9 @@ class ExportConfig:
     """How the trained network becomes a bundle. `licence` is that of the weights, which follows that of the `data`.
 
     A variant may lose `max_miou_drop` (0..1) on every held-out source and `max_class_drop` in a class of it, must agree
-    with the float reference on `min_agreement` of all pixels, and may newly call `max_obstacle_to_ground` of the
-    obstacles' pixels ground. To pass, up to `max_float_layers` of the layers are left out of the quantization.
+    with the float reference on `min_agreement` of all pixels, may newly call `max_obstacle_to_ground` of the obstacles'
+    pixels ground, and be `max_calibration_error` less honest in its confidence than its logits in float. To pass, up to
+    `max_float_layers` of the layers are left out of the quantization.
     calibration: how the ranges of activations are found, minmax, entropy or percentile.
     """
 
@@ -216,6 +217,7 @@ class ExportConfig:
     max_class_drop: float = 0.015
     min_agreement: float = 0.98
     max_obstacle_to_ground: float = 0.001
+    max_calibration_error: float = 0.02
     max_float_layers: int = 8
 
     def __post_init__(self) -> None:
@@ -223,7 +225,13 @@ class ExportConfig:
         _require(self.calibration in methods, "calibration", self.calibration, ", ".join(methods))
         _require(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
         _require(self.max_float_layers >= 0, "max_float_layers", self.max_float_layers, "at least 0")
-        for name in ("max_miou_drop", "max_class_drop", "min_agreement", "max_obstacle_to_ground"):
+        for name in (
+            "max_miou_drop",
+            "max_class_drop",
+            "min_agreement",
+            "max_obstacle_to_ground",
+            "max_calibration_error",
+        ):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 … 1")
 
 

@@ -86,7 +86,8 @@ def _gate(facts: CardFacts) -> str:
         "Every variant on every runtime that was at hand, against the float model on the held-out images. Limits: "
         f"{100 * limits.max_miou_drop:g} points of mIoU, {100 * limits.max_class_drop:g} of a class (where more than "
         f"chance), agreement of at least {100 * limits.min_agreement:g} % of the pixels, at most "
-        f"{100 * limits.max_obstacle_to_ground:g} % of the obstacles' pixels newly called ground.\n\n"
+        f"{100 * limits.max_obstacle_to_ground:g} % of the obstacles' pixels newly called ground, "
+        f"and a calibration error at most {limits.max_calibration_error:g} above that of its logits in float.\n\n"
     )
     table = _table(["variant", *(name.replace("_", " ") for name in names), "verdict"], rows)
     kept = [variant for variant in facts.variants if variant.float_layers]

@@ -154,7 +154,8 @@ class Trial:
         accept: bool,
     ) -> Tried:
         measured = {r: measure(engine, self.held_out, len(self.table.classes)) for r, engine in engines.items()}
-        verdicts = {r: self._judge(f"{name} on {r}", m) for r, m in measured.items()}
+        expected = confidence.ece_after if confidence else None
+        verdicts = {r: self._judge(f"{name} on {r}", m, expected) for r, m in measured.items()}
         print(table_of(verdicts.values()))
         passed = [r for r, verdict in verdicts.items() if verdict.passed]
         taken = passed or (list(engines) if accept else [])
@@ -182,8 +183,8 @@ class Trial:
                     print(f"{name} on {runtime}: REFUSED: {error}")
         return engines
 
-    def _judge(self, name: str, candidate: Measured) -> Verdict:
-        return judge(name, candidate, self.reference, self.held_out, self.table, self.limits)
+    def _judge(self, name: str, candidate: Measured, expected_ece: float | None) -> Verdict:
+        return judge(name, candidate, self.reference, self.held_out, self.table, self.limits, expected_ece)
 
 
 def provenance_of(variants: Sequence[Tried]) -> dict[str, Any]:

@@ -90,12 +90,14 @@ def judge(
     sources: Sequence[Source],
     table: ClassTable,
     limits: ExportConfig,
+    expected_ece: float | None = None,
 ) -> Verdict:
     """Compare with the reference on the same samples.
 
     agreement: share of equal mask pixels. obstacle_to_ground: share of the pixels that truly are obstacles, and which
     the reference does not call ground, that the candidate does. Both over all samples. class_drop: the largest loss of
-    IoU of a class in a source, of those that are no accident (`class_drops`).
+    IoU of a class in a source, of those that are no accident (`class_drops`). expected_ece: calibration error of the
+    candidate's own logits in float; None where its confidence is not calibrated.
     """
     reference_miou = reference.miou
     drops = {source: reference_miou[source] - score for source, score in candidate.miou.items()}
@@ -109,6 +111,9 @@ def judge(
         ("agreement", agreement, limits.min_agreement, agreement >= limits.min_agreement),
         ("obstacle to ground", flips, limits.max_obstacle_to_ground, flips <= limits.max_obstacle_to_ground),
     ]
+    if expected_ece is not None:
+        off = candidate.mean_ece - expected_ece
+        checks.append(("calibration error", off, limits.max_calibration_error, off <= limits.max_calibration_error))
     failures = tuple(f"{what} {value:.4f} (limit {limit:g})" for what, value, limit, good in checks if not good)
     scores = {f"miou {source}": round(score, 4) for source, score in candidate.miou.items()}
     scores |= {"agreement": round(agreement, 4), "obstacle_to_ground": round(flips, 5)}

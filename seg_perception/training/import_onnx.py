@@ -315,6 +315,7 @@ def _decide(graph: _Graph, network: Network, n_classes: int) -> None:
     total = graph.add("ReduceSum", [graph.add("Exp", [tempered], "odds"), classes], "total", keepdims=0)
     share = graph.add("Div", [graph.constant("full", 255.0), total], "share")
     rounded = graph.add("Add", [share, graph.constant("half", 0.5)], "rounded")
+    rounded = graph.add("Min", [rounded, "full"], "bounded")
     graph.add("Reshape", [graph.add("Cast", [rounded], "flat_confidence", to=TensorProto.UINT8), plane], "confidence")
 
 

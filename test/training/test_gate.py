@@ -63,6 +63,16 @@ def test_obstacles_that_the_reference_calls_ground_are_not_counted_again() -> No
     assert same.scores["obstacle_to_ground"] == 0
 
 
+def test_a_runtime_that_spoils_the_confidence_is_refused() -> None:
+    labels = _scenes(4, 1)
+    exact = _measured(labels, labels)
+    for ece, passes in ((0.02, True), (0.04, False)):
+        spoilt = dataclasses.replace(exact, ece={"s": ece})
+        verdict = judge("spoilt", spoilt, exact, [_source(labels)], TABLE, ExportConfig(), 0.01)
+        assert verdict.passed == passes
+        assert judge("uncalibrated", spoilt, exact, [_source(labels)], TABLE, ExportConfig()).passed
+
+
 def test_default_limits() -> None:
     limits = ExportConfig()
     assert (limits.max_miou_drop, limits.max_class_drop, limits.max_obstacle_to_ground) == (0.005, 0.015, 0.001)
