@@ -116,6 +116,18 @@ def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapp
     assert {"image:=front/image_raw", "segmentation/overlay:=front/segmentation/overlay"} <= set(arguments), arguments
 
 
+def test_a_driver_with_its_own_tree_of_topics(launch, client, bundle, tmp_path):
+    """As RealSense's has them: colour in a folder of its own, aligned depth in another."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/grid_mapper:\n  ros__parameters: {use_depth: true}\n")
+    depth = "/camera/aligned_depth_to_color/image_raw"
+    arguments = {"camera": "/camera", "image": "color/image_raw", "depth": depth}
+    started = launch("perception.launch.py", model=bundle, params_file=mine, **arguments)
+    started.wait_until_active(client, "/segmenter", "/grid_mapper")
+    inputs = {"/camera/color/image_raw", "/camera/color/camera_info", depth}
+    wait_for(lambda: inputs <= topics(client), f"{inputs}")
+
+
 def test_without_rviz_no_node_is_left_behind(launch, bundle):
     started = launch("perception.launch.py", model=bundle, rviz="true")
     assert started.returncode() == 1
