@@ -89,7 +89,7 @@ class Deployed(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         height, width = image.shape[1:3]
         planes = self.logits(image)
-        logits = planes.flatten(2)  # class by class in memory: of neighbours, OpenVINO compares 16 pixels at a time
+        logits = planes.flatten(2)  # class by class in memory, as OpenVINO compares them fastest
         top = logits.amax(1, keepdim=True)
         # The first class that has it is argmax; OpenVINO sorts for that, which takes a tenth of a light network's time.
         mask = torch.where(logits == top, self.classes, float(UNLABELLED)).amin(1, keepdim=True).to(torch.uint8)

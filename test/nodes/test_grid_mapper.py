@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
+import driving_robot
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from driving_robot import (
     BASE_FROM_OPTICAL,
@@ -228,6 +229,15 @@ def test_without_their_own_camera_info_masks_are_counted(fresh):
     fresh.send_mask(now, 0.0, camera=None)
     status = fresh.wait_for_status(lambda s: s.failed == 1, "the mask counted")
     assert "no camera_info on /segmentation/camera_info" in status.message
+
+
+def test_far_from_the_worlds_origin_the_clouds_are_warned_of(fresh, monkeypatch):
+    far_away = pose.from_rpy((500_000.0, 5_400_000.0, 0.0), 0.0, 0.0, 0.0)
+    monkeypatch.setattr(driving_robot, "world_from_base", lambda t: far_away)
+    fresh.drive(6)
+    status = fresh.wait_for_status(lambda s: s.processed == 6, "all masks processed")
+    assert status.level == PipelineStatus.WARN
+    assert "5400 km from the origin of odom" in status.message and "off by up to 0.25 m" in status.message
 
 
 def test_the_organised_cloud_has_a_point_per_mask_pixel(fresh, client):
