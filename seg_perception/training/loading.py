@@ -55,7 +55,9 @@ def watched(failure: Callable[[str], Exception]) -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise failure(f"{str(error).strip().rstrip('.')}; it loaded images") from error
+        # Where the signal came while torch waited for samples, the error that tells of the kill is behind its own.
+        reason = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
+        raise failure(f"{str(reason).strip().rstrip('.')}; it loaded images") from error
 
 
 def _start_worker(ending: Event, worker: int) -> None:

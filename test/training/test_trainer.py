@@ -252,7 +252,9 @@ def test_a_loader_that_was_killed_ends_it_with_the_reason(document: dict[str, An
         _, told = process.communicate(timeout=120)
     assert process.returncode == 2
     (line,) = (line for line in told.splitlines() if line.startswith("error: "))
-    assert "killed by signal: Killed" in line and "schedule.workers" in line and "--resume" in line
+    # The kill is not told where it tore a message of the loader in two: that is noticed before the signal.
+    assert re.search(r"DataLoader worker .*(killed by signal: Killed|exited unexpectedly); it loaded images", line)
+    assert "schedule.workers" in line and "--resume" in line
     assert "Traceback" not in told
 
 
