@@ -12,3 +12,8 @@ def beside(image: str, name: str) -> str:
     """What is called `name` in the place where an image's topic is, raw or compressed: image_transport's convention."""
     place, slash, _ = image.removesuffix("/compressed").rpartition("/")
     return f"{place}{slash}{name}"
+
+
+def is_rectified(image: str) -> bool:
+    """Whether a topic has the name that image_proc and the drivers give to rectified images: image_rect, …_color."""
+    return image.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")

@@ -123,16 +123,21 @@ def image_to_depth(msg: Any) -> NDArray[np.float32]:
     return pixels if unit == 1.0 else pixels * np.float32(unit)
 
 
-def camera_from_info(info: Any) -> Camera:
-    """CameraInfo → the camera of the raw image it accompanies, after its region of interest and binning.
+def camera_from_info(info: Any, *, rectified: bool = False) -> Camera:
+    """CameraInfo → the camera of the image it accompanies, after its region of interest and binning.
 
-    K and D are used, not P: the images are not rectified. Raises CameraError.
+    Raw images have K and D; rectified ones P and no distortion, though camera_info, which both share, has D as well.
+    Without P, as from drivers that rectify themselves, K counts for both. The frame of the message counts as that of
+    the rectified image, so that R is not used, as in image_geometry. Raises CameraError.
     """
-    matrix = np.array(info.k, np.float64).reshape(3, 3)
+    matrix, distortion = np.array(info.k, np.float64).reshape(3, 3), np.array(info.d, np.float64)
+    if rectified:
+        matrix, distortion = _rectified(info, matrix), np.zeros(0)
     roi_width, roi_height = info.roi.width or info.width, info.roi.height or info.height
     matrix[0, 2] -= info.roi.x_offset
     matrix[1, 2] -= info.roi.y_offset
-    camera = Camera(roi_width, roi_height, matrix, info.distortion_model or "plumb_bob", np.array(info.d, np.float64))
+    model = "plumb_bob" if rectified else info.distortion_model or "plumb_bob"
+    camera = Camera(roi_width, roi_height, matrix, model, distortion)
     binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
     if (binning_x, binning_y) == (1, 1):
         return camera
@@ -141,6 +146,18 @@ def camera_from_info(info: Any) -> Camera:
             f"camera_info bins {binning_x}x{binning_y} pixels of a {roi_width}x{roi_height} image; correct it"
         )
     return camera.resized(roi_width // binning_x, roi_height // binning_y)
+
+
+def _rectified(info: Any, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
+    if projection.any():
+        return projection
+    if np.any(info.d):
+        raise CameraError(
+            "camera_info has distortion D, but no projection matrix P, which rectified images need; "
+            "calibrate the camera, or take the raw images"
+        )
+    return matrix
 
 
 def stamp_to_s(stamp: Any) -> float:

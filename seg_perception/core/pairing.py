@@ -73,8 +73,10 @@ class CameraInfos:
     The same Camera object is returned for as long as the calibration stays the same.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, *, rectified: bool = False) -> None:
+        """rectified: whether the images are."""
         self._depth = depth
+        self._rectified = rectified
         self._infos: dict[int, Any] = {}
         self._source: Any = None
         self._camera: Camera | None = None
@@ -99,7 +101,7 @@ class CameraInfos:
             (i for i in newest if (i.width, i.height) == (width, height)), newest[0]
         )
         if self._camera is None or self._source is None or not _same_calibration(info, self._source):
-            self._camera, self._source = camera_from_info(info), info
+            self._camera, self._source = camera_from_info(info, rectified=self._rectified), info
         if (self._camera.width, self._camera.height) != (width, height):
             raise CameraError(
                 f"camera_info is of {self._camera.width}x{self._camera.height} pixels, the image of {width}x{height}; "
@@ -124,4 +126,5 @@ def _same_calibration(a: Any, b: Any) -> bool:
         == (b.width, b.height, b.distortion_model, b.binning_x, b.binning_y, b.roi)
         and np.array_equal(a.k, b.k)
         and np.array_equal(a.d, b.d)
+        and np.array_equal(a.p, b.p)
     )

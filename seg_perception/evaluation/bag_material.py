@@ -12,7 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
+from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import CameraError, DataError
+from seg_perception.core.messages import camera_from_info
 from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
 from seg_perception.evaluation.material import EncodedImage, Frame, Motion, Mount, RawImage
 
@@ -27,7 +29,7 @@ class BagMaterial:
 
     def __init__(self, path: Path, topic: str = "") -> None:
         self._path = path
-        self._cameras: dict[str, Camera] = {}
+        self._infos: dict[str, Any] = {}
         self._odometry: list[tuple[int, Motion]] = []
         self._static: dict[str, tuple[str, pose.Transform]] = {}
         with open_bag(path) as bag:
@@ -36,12 +38,13 @@ class BagMaterial:
             self.names = [name for name in self._topics for _ in range(bag.count(name))]
             self.mount = self._mount(_frame_id(bag, self._topics[0]))
             self.compressed = _IMAGE_TYPES[bag.topics[self._topics[0]]]
+        self._cameras = {topic: self._camera(topic) for topic in self._topics}
         self.why_no_grid = self._why_no_grid()
 
     def __iter__(self) -> Iterator[Frame]:
         with open_bag(self._path) as bag:
             for topic in self._topics:
-                camera = self._cameras.get(_prefix(topic))
+                camera = self._cameras[topic]
                 for _, received, message in bag.messages([topic]):
                     motion = self._motion(stamp_ns(message.header) or received)
                     yield Frame(_image(message, self.compressed), message.header.frame_id, camera, motion)
@@ -61,7 +64,7 @@ class BagMaterial:
         ]
         for name, received, message in bag.messages(wanted):
             if bag.topics[name] == "sensor_msgs/msg/CameraInfo":
-                self._add_camera(name, message)
+                self._infos[name] = message
             elif bag.topics[name] == "nav_msgs/msg/Odometry":
                 self._odometry.append((stamp_ns(message.header) or received, _motion(message)))
             else:
@@ -78,14 +81,13 @@ class BagMaterial:
             return [first]
         return [name for name in topics if bag.topics[name] == bag.topics[first]]
 
-    def _add_camera(self, topic: str, message: Any) -> None:
-        matrix = np.asarray(message.k, np.float64).reshape(3, 3)
+    def _camera(self, topic: str) -> Camera | None:
+        """That of the images on a topic, by the last camera_info beside them."""
+        info = self._infos.get(beside(topic, "camera_info"))
         try:
-            self._cameras[_prefix(topic)] = Camera(
-                message.width, message.height, matrix, message.distortion_model or "plumb_bob", np.asarray(message.d)
-            )
+            return camera_from_info(info, rectified=is_rectified(topic)) if info else None
         except CameraError:
-            self._cameras.pop(_prefix(topic), None)
+            return None
 
     def _add_static(self, message: Any) -> None:
         for transform in message.transforms:
@@ -124,7 +126,7 @@ class BagMaterial:
 
     def _why_no_grid(self) -> str:
         missing = []
-        if not all(_prefix(topic) in self._cameras for topic in self._topics):
+        if not all(self._cameras.values()):
             missing.append("a usable camera_info for the images")
         if self.mount is None:
             missing.append("the camera's mount (/tf_static from base_link to its frame)")
@@ -148,11 +150,6 @@ def camera_topics(topics: dict[str, str], path: Path, chosen: str = "") -> list[
 
 def _front(topics: list[str]) -> str:
     return next((name for name in topics if "front" in name), topics[0])
-
-
-def _prefix(topic: str) -> str:
-    """/front/image/compressed and /front/camera_info → /front."""
-    return topic.removesuffix("/compressed").rpartition("/")[0]
 
 
 def _frame_id(bag: Bag, topic: str) -> str:

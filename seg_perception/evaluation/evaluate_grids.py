@@ -123,7 +123,8 @@ class GridReplay:
 
     def _note(self, event: Event) -> None:
         if event.kind == CAMERA_INFO:
-            self._infos.setdefault(event.camera, CameraInfos(_INFO_DEPTH)).add(event.message)
+            infos = self._infos.setdefault(event.camera, CameraInfos(_INFO_DEPTH, rectified=event.rectified))
+            infos.add(event.message)
         self.poses.note(event)
         self._truth.note(event, self.poses)
 

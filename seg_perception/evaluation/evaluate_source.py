@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from seg_perception.core.camera_topics import beside
+from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import DataError
 from seg_perception.core.stems import by_stem
 from seg_perception.evaluation.bag_material import camera_topics
@@ -25,12 +25,16 @@ _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """Something else than an image. kind: one of the constants above. camera: which one's, where it is one's."""
+    """Something else than an image. kind: one of the constants above.
+
+    camera: which one's, where it is one's. rectified: whether the images of that one are.
+    """
 
     kind: str
     message: Any
     received_ns: int
     camera: str = ""
+    rectified: bool = False
 
 
 class Source(Protocol):
@@ -93,6 +97,7 @@ class BagSource:
             images = _images(bag, path, robot, wanted.cameras)
             self._images = {topic: camera_name(topic) for topic in images}
             self._compressed = {topic for topic in images if bag.topics[topic] == _COMPRESSED}
+            self._rectified = {camera_name(topic) for topic in images if is_rectified(topic)}
             self._events = self._topics(bag, wanted)
             self.count = sum(bag.count(topic) for topic in images)
             self.damage = list(bag.damage)
@@ -118,7 +123,7 @@ class BagSource:
                     index += 1
                 else:
                     kind, camera = self._events[topic]
-                    yield Event(kind, message, received, camera)
+                    yield Event(kind, message, received, camera, camera in self._rectified)
             yield from self._broken(index, broken, received)
 
     def _frame(self, index: int, topic: str, received: int, message: Any) -> Frame:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
+from seg_perception.core.camera_topics import is_rectified
 from seg_perception.core.errors import CameraError, SegPerceptionError
 from seg_perception.core.pairing import CameraInfos
 from seg_perception.core.stamps import StampGuard
@@ -78,7 +79,6 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         assert self._loaded
         self._loaded.outputs.publish_classes(Header(stamp=self.get_clock().now().to_msg()))
         self._stamps = StampGuard()
-        self._cameras = CameraInfos(_CAMERA_INFO_DEPTH)
         self._size: tuple[int, int] | None = None
         values = self.values
         image_profile = qos.sensor_input(values.depth, values.reliability)
@@ -87,6 +87,7 @@ class Segmenter(PipelineNode[SegmenterParameters]):
             kind, topic = CompressedImage, self._compressed_topic()
         else:
             kind, topic = Image, "image"
+        self._cameras = CameraInfos(_CAMERA_INFO_DEPTH, rectified=is_rectified(self.resolve_topic_name(topic)))
         group = HeldBack(self)
         self._running = _Running(
             LatestWorker(self._work, "segmentation"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seg_perception.core.camera_topics import below, beside
+from seg_perception.core.camera_topics import below, beside, is_rectified
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,18 @@ def test_topics_are_below_the_cameras_prefix_unless_they_are_absolute(prefix, to
 )
 def test_camera_info_is_beside_the_image(image, info):
     assert beside(image, "camera_info") == info
+
+
+@pytest.mark.parametrize(
+    ("image", "rectified"),
+    [
+        ("/camera/image_rect", True),
+        ("camera/image_rect_color/compressed", True),
+        ("/CAM_FRONT/image_rect_compressed", True),
+        ("/camera/image_raw", False),
+        ("/image_rect/image", False),
+        ("/rectangle", False),
+    ],
+)
+def test_rectified_images_are_told_by_their_name(image, rectified):
+    assert is_rectified(image) == rectified

@@ -71,21 +71,23 @@ def write_drive(
     spoil: Spoil = lambda index, messages: None,
     without: Collection[str] = ("/tf",),
     times: int = 1,
+    image: str = "/image",
     **looks: int,
 ) -> Path:
     """An mcap bag; odometry lies between the images. without: topics that it lacks. looks: see `Messages.of_frame`.
 
-    times: how often the drive was played while it was recorded; its stamps begin anew each time.
+    times: how often the drive was played while it was recorded; its stamps begin anew each time. image: what /image is
+    called in it.
     """
     writer = BagWriter(path)
     for topic, kind in TYPES.items():
         if topic not in without:
-            writer.add_topic(topic, kind)
+            writer.add_topic(image if topic == "/image" else topic, kind)
     messages = Messages(writer.types)
 
     def write(topic: str, received: int, message: Any) -> None:
         if topic not in without:
-            writer.write_message(topic, received, message)
+            writer.write_message(image if topic == "/image" else topic, received, message)
 
     write("/tf_static", stamp_ns(0) - NS, messages.transform("base_link", FRAME_ID, BASE_FROM_OPTICAL))
     for start in range(0, times * (frames + 1), frames + 1):

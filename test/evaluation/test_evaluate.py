@@ -155,6 +155,25 @@ def test_frames_that_cannot_be_used_are_counted_with_their_reasons(common, tmp_p
     assert found[6]["stamp_ns"] == stamp_ns(6), "the time of its recording"
 
 
+def test_rectified_images_give_the_grids_of_the_projection_matrix(common, drive, tmp_path):
+    def bend(index, messages):
+        info = messages["/camera_info"]
+        info.p = np.hstack([info.k.reshape(3, 3), np.zeros((3, 1))]).ravel()
+        info.k, info.d = info.k * np.array([0.7, 1, 1, 1, 0.7, 1, 1, 1, 1]), np.array([-0.3, 0.1, 0.0, 0.0, 0.0])
+
+    run(replace(common, bag=str(drive), out=str(tmp_path / "straight")))
+    for name, image in (("rectified", "/image_rect"), ("raw", "/image")):
+        bent = write_drive(tmp_path / f"{name}.bag", spoil=bend, image=image)
+        run(replace(common, bag=str(bent), out=str(tmp_path / name)))
+    grids = {name: _grids(stored(tmp_path / name)) for name in ("straight", "rectified", "raw")}
+    assert len(grids["straight"]) == 20
+    assert grids["rectified"] == grids["straight"] != grids["raw"]
+
+
+def _grids(messages: list[tuple[str, int, bytes]]) -> list[bytes]:
+    return [data for topic, _, data in messages if topic == "/occupancy_grid"]
+
+
 @pytest.mark.parametrize(("topic", "reason"), [("/camera_info", "no camera_info"), ("/odom", "no pose")])
 def test_without_calibration_or_odometry_there_are_masks_alone(common, tmp_path, topic, reason):
     bag = write_drive(tmp_path / "bag", 5, without=("/tf", topic))

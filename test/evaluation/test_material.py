@@ -52,11 +52,14 @@ class BagMaker:
         content = message("sensor_msgs/msg/Image", header(stamp_ns, frame), 2, 2, "bgr8", 0, 6, pixels)
         self.add(topic, "sensor_msgs/msg/Image", stamp_ns, content)
 
-    def camera_info(self, topic: str, focal: float = 2.0) -> None:
+    def camera_info(self, topic: str, focal: float = 2.0, distortion: float = 0.0, projection: float = 0.0) -> None:
         k = np.array([focal, 0, 0.5, 0, focal, 0.5, 0, 0, 1])
         roi = message("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
-        p, r = np.zeros(12), np.eye(3).ravel()
-        fields = (header(0, "optical"), 2, 2, "plumb_bob", np.zeros(5), k, r, p, 0, 0, roi)
+        p, r, d = np.diag([projection, projection, 1.0, 0.0])[:3].ravel(), np.eye(3).ravel(), np.zeros(5)
+        d[0] = distortion
+        if not projection:
+            p[:] = 0.0
+        fields = (header(0, "optical"), 2, 2, "plumb_bob", d, k, r, p, 0, 0, roi)
         self.add(topic, "sensor_msgs/msg/CameraInfo", 1, message("sensor_msgs/msg/CameraInfo", *fields))
 
     def static(self, parent: str, child: str, matrix: pose.Transform) -> None:
@@ -159,6 +162,16 @@ def test_without_odometry_all_cameras_are_played_and_the_lack_is_named(maker: Ba
         assert lack in material.why_no_grid
     assert [frame.camera is not None for frame in material] == [True, True, False, False]
     assert all(frame.motion is None for frame in material)
+
+
+def test_rectified_images_are_played_with_the_projection_matrix(maker: BagMaker, tmp_path: Path) -> None:
+    maker.camera_info("/camera_info", distortion=-0.3, projection=3.0)
+    for topic in ("/image_raw", "/image_rect"):
+        maker.image(topic, 100, 1)
+    maker.close()
+    cameras = {name: next(iter(open_material(tmp_path / "bag", name))).camera for name in ("/image_raw", "/image_rect")}
+    assert cameras["/image_raw"].matrix[0, 0] == 2.0 and cameras["/image_raw"].distortion[0] == -0.3
+    assert cameras["/image_rect"].matrix[0, 0] == 3.0 and not cameras["/image_rect"].distortion.any()
 
 
 def test_labels_have_the_stamps_of_one_camera(maker: BagMaker, tmp_path: Path) -> None:

@@ -409,6 +409,23 @@ def test_compressed_images_are_on_the_topic_that_they_are_remapped_to(make_rig, 
     make_rig(image_transport="compressed", image=topic, remappings=remappings).connect()
 
 
+def test_rectified_images_have_their_own_camera(make_rig):
+    rig = make_rig(image="image_rect", remappings={"image": "image_rect"})
+    rig.connect()
+    bent = Camera(160, 120, np.diag([110.0, 110.0, 1.0]), "plumb_bob", np.array([-0.3, 0.1, 0.0, 0.0, 0.0]))
+
+    def answered():
+        rig.send_info(bent, p=np.hstack([CAMERA.matrix, np.zeros((3, 1))]).ravel())
+        header = rig.send()
+        rig.answer(header)
+        return next((m for m in rig.mask_infos if m.header == header), None)
+
+    camera = conversions.camera_from_info(wait_for(answered, "camera_info of the mask"))
+    expected = Resize(threshold_bundle.WIDTH, threshold_bundle.HEIGHT).camera(CAMERA)
+    np.testing.assert_allclose(camera.matrix, expected.matrix)
+    assert not camera.distortion.any()
+
+
 def test_letterboxed_input_has_unknown_borders_and_its_camera(make_rig, tmp_path):
     rig = make_rig(model=threshold_bundle.write_threshold_bundle(tmp_path / "letterbox", resize="letterbox"))
     rig.connect()

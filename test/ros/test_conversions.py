@@ -293,6 +293,25 @@ def test_region_of_interest_and_binning_keep_the_ray_of_every_pixel_edge():
     np.testing.assert_allclose(part.rays(binned), full.rays(unbinned), atol=1e-9)
 
 
+def projection(fx, fy, cx, cy):
+    return [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_rectified_images_have_the_projection_matrix_and_no_distortion():
+    lens = info(distortion_model="equidistant", d=[0.1, 0.01, 0.0, 0.0], p=projection(400.0, 410.0, 310.0, 250.0))
+    camera = conversions.camera_from_info(lens, rectified=True)
+    u, v = np.meshgrid(np.linspace(0, 639, 7), np.linspace(0, 479, 5))
+    expected = np.stack([(u - 310.0) / 400.0, (v - 250.0) / 410.0, np.ones_like(u)], axis=-1).reshape(-1, 3)
+    np.testing.assert_allclose(camera.rays(np.stack([u.ravel(), v.ravel()], axis=1)), expected, atol=1e-9)
+
+
+def test_a_driver_that_rectifies_itself_may_leave_out_the_projection_matrix():
+    camera = conversions.camera_from_info(info(), rectified=True)
+    np.testing.assert_array_equal(camera.matrix, conversions.camera_from_info(info()).matrix)
+    with pytest.raises(CameraError, match="no projection matrix P"):
+        conversions.camera_from_info(info(d=[0.1, 0.0, 0.0, 0.0, 0.0]), rectified=True)
+
+
 def table():
     return ClassTable.from_dicts(
         [
