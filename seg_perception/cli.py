@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception:  # Python's own exit code would be 1, which `evaluate` has for a missed threshold
+        traceback.print_exc()
+        return EXIT_ERROR
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -41,6 +41,7 @@ def test_without_a_command_the_usage_is_shown(arguments: list[str], capsys: pyte
         (["demo", "--rate", "0"], ["--rate", "0.1 to 1000"]),
         (["demo", "--seed", "-1"], ["--seed", "negative"]),
         (["demo", "--frames", "-3"], ["--frames", "negative"]),
+        (["benchmark", "--compare", "road_lite", "--device", "cuda:0"], ["--compare", "--device"]),
     ],
 )
 def test_a_user_error_is_one_line_and_exit_code_2(
@@ -50,6 +51,12 @@ def test_a_user_error_is_one_line_and_exit_code_2(
     message = capsys.readouterr().err
     assert message.startswith("error: ") and message.count("\n") == 1
     assert all(word in message for word in words)
+
+
+def test_a_crash_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("seg_perception.evaluation.evaluate_command._request", lambda args: 1 / 0)
+    assert main(["evaluate", "--bag", "drive"]) == 2, "1 means that a threshold is missed"
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_doctor_reports_without_ros(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/benchmark"), metavar="FOLDER", help="default: %(default)s"
     )
-    parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
+    parser.add_argument("--model", help="bundle, by name or folder (default: road_lite)")
+    parser.add_argument("--device", help="cpu | cuda:N (default: cpu)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine (default: %(default)s)")
     parser.add_argument(
         "--compare",
@@ -52,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write benchmark.json, or compare.json."""
     if args.compare:
+        if args.model or args.device:
+            raise DataError("--compare runs the bundles that it names, on the CPU; leave out --model and --device")
         return _compare(args)
+    args.model, args.device = args.model or "road_lite", args.device or "cpu"
     require_ros()
     make_folder(args.out, DataError)
     bundle = Bundle.load(args.model)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.compare import differences
-from seg_perception.evaluation.compare_frames import pair
+from seg_perception.evaluation.compare_frames import Pairs, otherwise_labelled, pair
 from seg_perception.evaluation.compare_output import page, table
 
 
@@ -24,15 +26,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print the table, write the page."""
     metrics = [_metrics(path) for path in (args.a, args.b)]
-    pairs = pair(args.a.parent, args.b.parent)
+    pairs, notes = _comparable(pair(args.a.parent, args.b.parent), [entry.get("grid_truth") for entry in metrics])
     ids = [{c["name"]: c["id"] for c in entry.get("classes") or ()} for entry in metrics]
     found = differences(pairs, ids[0] if ids[0] == ids[1] else {})
     names = [_name(path, entry) for path, entry in zip((args.a, args.b), metrics, strict=True)]
-    print(table(names, pairs, found))
+    print(table(names, pairs, found, notes))
     if args.out:
-        write_whole(args.out, page(names, pairs, found), DataError)
+        write_whole(args.out, page(names, pairs, found, notes), DataError)
         print(f"\n{args.out}")
     return 0
+
+
+def _comparable(pairs: Pairs, truths: Sequence[str | None]) -> tuple[Pairs, list[str]]:
+    """Without figures that differ because the truth does; and what must be known of the others."""
+    notes = []
+    if None not in truths and truths[0] != truths[1]:
+        notes.append(f"figures of the grid are left out: the truth of A is {truths[0]}, that of B {truths[1]}")
+        pairs = replace(pairs, a=replace(pairs.a, grid={}), b=replace(pairs.b, grid={}))
+    other, labelled = otherwise_labelled(pairs)
+    if other:
+        which = f"in {other} of {labelled} labelled frames, the runs score other pixels (labels, or a model that crops)"
+        notes.append(f"{which}; figures of the masks differ by that, too")
+    return pairs, notes
 
 
 def _metrics(path: Path) -> dict[str, Any]:

@@ -64,6 +64,16 @@ def pair(a: Path, b: Path) -> Pairs:
     )
 
 
+def otherwise_labelled(pairs: Pairs) -> tuple[int, int]:
+    """In how many frames the runs count other pixels of a class as the truth, and how many have labels in both."""
+    a, b = pairs.a.confusion, pairs.b.confusion
+    if a is None or b is None or a.shape != b.shape:
+        return 0, 0
+    labelled = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
+    other = (a[labelled].sum(2, np.float64) != b[labelled].sum(2, np.float64)).any(1)
+    return int(other.sum()), int(labelled.sum())
+
+
 def _frames(folder: Path) -> list[dict[str, Any]]:
     frames = [_slim(frame) for frame in read_frames(folder / FRAMES_FILE)]
     made_up = (f.get("stamp_ns") == number * _MADE_UP_NS and "name" not in f for number, f in enumerate(frames, 1))

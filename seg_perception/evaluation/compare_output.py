@@ -13,10 +13,10 @@ _TITLES = {"mask": "Masks", "grid": "Occupancy grid", "flicker": "Flicker", "lat
 _DIGITS = {"mask": 4, "grid": 4, "flicker": 5, "latency_ms": 2}
 
 
-def table(names: Sequence[str], pairs: Pairs, found: Sequence[Difference]) -> str:
-    """What was found, for a terminal."""
+def table(names: Sequence[str], pairs: Pairs, found: Sequence[Difference], notes: Sequence[str]) -> str:
+    """What was found, for a terminal. notes: what must be known of it."""
     width = max((len(d.figure) for d in found), default=0)
-    lines = [f"A: {names[0]}", f"B: {names[1]}", _frames(pairs), _summary(found), ""]
+    lines = [f"A: {names[0]}", f"B: {names[1]}", _frames(pairs), *notes, _summary(found), ""]
     lines.append(f"{'':{width}}  {'A':>9}  {'B':>9}  {'B - A':>10}  {f'{LEVEL:.0%} interval':>23}")
     for d in found:
         interval = (
@@ -43,8 +43,8 @@ class _Row:
     middle: float
 
 
-def page(names: Sequence[str], pairs: Pairs, found: Sequence[Difference]) -> str:
-    """What was found, as a self-contained page."""
+def page(names: Sequence[str], pairs: Pairs, found: Sequence[Difference], notes: Sequence[str]) -> str:
+    """What was found, as a self-contained page. notes: what must be known of it."""
     groups: dict[str, list[Difference]] = {}
     for difference in found:
         groups.setdefault(_group(difference), []).append(difference)
@@ -52,6 +52,7 @@ def page(names: Sequence[str], pairs: Pairs, found: Sequence[Difference]) -> str
         "compare.html",
         names=names,
         frames=_frames(pairs),
+        notes=notes,
         summary=_summary(found),
         level=f"{LEVEL:.0%}",
         groups=[(_TITLES[name], _rows(group)) for name, group in groups.items()],

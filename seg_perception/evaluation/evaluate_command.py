@@ -22,6 +22,7 @@ from seg_perception.evaluation.evaluate_resume import claim
 from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_run import Request, evaluate, identity
 from seg_perception.evaluation.report import write_report
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE
 from seg_perception.evaluation.verdict import check, load_thresholds
 
 EXIT_FAILED = 1
@@ -44,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--truth-grid", default="", metavar="TOPIC", help="nav_msgs/OccupancyGrid with the true ground")
     truth.add_argument("--truth-lidar", default="", metavar="TOPIC", help="sensor_msgs/PointCloud2 to find it with")
     parser.add_argument("--thresholds", type=Path, metavar="YAML", help="exit code 1 when one is missed")
-    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", help="variant of the bundle (default: %(default)s)")
+    parser.add_argument("--device", help="cpu | cuda:N (default: the robot's)")
+    parser.add_argument("--precision", help="variant of the bundle (default: the robot's)")
     parser.add_argument(
         "--threads",
         type=int,
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, then report; 1 when a threshold is missed or a bag has failed."""
     request, out = _request(args), Path(args.out)
+    there_before = not args.bags and (out / METRICS_FILE).is_file()
     if args.thresholds:
         load_thresholds(args.thresholds)  # what is wrong with them is better known before
     with tqdm(desc="evaluating", unit="frame", total=0) as progress:
@@ -66,8 +68,12 @@ def run(args: argparse.Namespace) -> int:
     passed = check(out, args.thresholds)
     write_report(out)
     _print(out, metrics)
+    if there_before:
+        print(f"these are the results of before: nothing has changed; to evaluate anew, remove {out}")
     if args.thresholds:
         print("all thresholds are kept" if passed else "a threshold is missed")
+    if passed and metrics["frames"]["read"] and not metrics["frames"]["masks"]:
+        raise DataError(f"none of the images could be used; {out / FRAMES_FILE} says why")
     return 0 if passed and not metrics["failed"] else EXIT_FAILED
 
 
@@ -83,16 +89,18 @@ def _request(args: argparse.Namespace) -> Request:
             raise DataError(f"--{name.replace('_', '-')} is for recordings; leave it out with --images")
     if args.images and args.labels and not Path(args.labels).is_dir():
         raise DataError(f"--labels {args.labels}: there is no such folder; check the path")
+    _require_labels(args)
     cores = len(os.sched_getaffinity(0))
-    model = args.model or Robot.load(robot_file(args.robot)).model
+    robot = Robot.load(robot_file(args.robot))
+    model = args.model or robot.model
     return Request(
         out=args.out,
         bag=args.bag or "",
         images=args.images or "",
         topics=tuple(args.topics),
         model=model,
-        device=args.device,
-        precision=args.precision,
+        device=args.device or robot.device,
+        precision=args.precision or robot.precision,
         threads=args.threads or (1 if args.ray else max(1, cores // (args.workers or 1))),
         robot=args.robot,
         labels=args.labels,
@@ -101,6 +109,15 @@ def _request(args: argparse.Namespace) -> Request:
         truth_grid=args.truth_grid,
         truth_lidar=args.truth_lidar,
     )
+
+
+def _require_labels(args: argparse.Namespace) -> None:
+    """Raises DataError where an option is for labels that are not there, or of another kind."""
+    if not args.labels and (args.label_remap or args.label_form != "ids"):
+        name = "--label-remap" if args.label_remap else "--label-form"
+        raise DataError(f"{name} is for labels; name them with --labels")
+    if args.labels and args.label_form != "ids" and not Path(args.labels).is_dir():
+        raise DataError(f"--label-form is for a folder of labels, and {args.labels} is none; check --labels")
 
 
 def _remap(path: Path, model: str) -> tuple[tuple[int | str, int], ...]:
@@ -113,7 +130,7 @@ def _evaluate_one(request: Request, progress: tqdm[Any]) -> dict[str, Any]:
 
 def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any]) -> dict[str, Any]:
     bags = _bags(args.bags)
-    claim(Path(args.out), identity(common, Bundle.load(common.model)))
+    claim(Path(args.out), identity(common, Bundle.load(common.model), Robot.load(robot_file(common.robot))))
     requests = evaluate_bags.requests_for(bags, common)
     lock = Lock()
 
@@ -134,10 +151,15 @@ def _evaluate_many(args: argparse.Namespace, common: Request, progress: tqdm[Any
 
 
 def _bags(patterns: Sequence[str]) -> list[Path]:
-    found = sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
-    if not found:
-        raise DataError(f"--bags {' '.join(patterns)}: there is nothing of that name; check the pattern")
-    return [Path(path) for path in found]
+    """Each recording once. Raises DataError for a name or pattern that finds none: it must not be missing unnoticed."""
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        paths = [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
+        if not paths:
+            raise DataError(f"--bags {pattern}: there is nothing of that name; check it")
+        for path in map(Path, paths):
+            found.setdefault(path.resolve(), path)
+    return sorted(found.values())
 
 
 def _print(out: Path, metrics: dict[str, Any]) -> None:
@@ -150,7 +172,8 @@ def _print(out: Path, metrics: dict[str, Any]) -> None:
     for failed in metrics["failed"]:
         print(f"  {failed['bag']} failed: {failed['reason']}")
     if metrics["mask"]:
-        print(f"mask mIoU {metrics['mask']['miou']:.3f} on {frames['labelled']} labelled frames")
+        miou = metrics["mask"]["miou"]
+        print(f"mask mIoU {'-' if miou is None else f'{miou:.3f}'} on {frames['labelled']} labelled frames")
     if metrics["grid"]:
         figures = {name: value for name, value in metrics["grid"]["0-15"].items() if value is not None}
         shown = ", ".join(f"{name} {value:g}" for name, value in figures.items())

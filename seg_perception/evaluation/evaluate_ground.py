@@ -56,10 +56,13 @@ class TruthGrids(MeasuredGround):
         newest = max(known, key=lambda grid: stamp_to_ns(grid.header.stamp))
         try:
             world_from_map = poses.world_from(newest.header.frame_id, frame.stamp_ns)
+            values = _sampled(newest, world_from_map, frame.grid[0])
         except (NotYetError, TransformError) as error:
             frame.problems[NO_TRUTH] = f"truth grid in another frame: {error}"
             return
-        values = _sampled(newest, world_from_map, frame.grid[0])
+        except DataError as error:
+            frame.problems[NO_TRUTH] = str(error)
+            return
         self.compare(frame, sight, values >= OCCUPIED_FROM, (values >= 0) & (values < FREE_BELOW))
 
 
@@ -143,10 +146,16 @@ def above_ground(points: NDArray[np.float64], ground_z: float) -> NDArray[np.flo
 
 
 def cloud_points(cloud: Any) -> NDArray[np.float64]:
-    """sensor_msgs/PointCloud2 → (N, 3) finite points, m. Raises DataError where it has no x, y, z."""
+    """sensor_msgs/PointCloud2 → (N, 3) finite points, m. Raises DataError where it has no x, y, z, or is cut off."""
     fields = {field.name: field for field in cloud.fields}
     if not {"x", "y", "z"} <= fields.keys():
         raise DataError(f"point cloud has the fields {', '.join(fields) or 'none'}; x, y and z are needed")
+    unknown = [name for name in "xyz" if fields[name].datatype not in _NUMBERS]
+    row = cloud.width * cloud.point_step
+    if unknown or cloud.row_step < row or len(cloud.data) < cloud.height * cloud.row_step:
+        what = f"{cloud.width}x{cloud.height} points of {cloud.point_step} bytes, rows of {cloud.row_step}"
+        wrong = f"unknown types of {', '.join(unknown)}" if unknown else f"{len(cloud.data)} bytes of data"
+        raise DataError(f"point cloud of {what}, has {wrong}; correct its publisher")
     order = ">" if cloud.is_bigendian else "<"
     layout = np.dtype(
         {
@@ -156,14 +165,18 @@ def cloud_points(cloud: Any) -> NDArray[np.float64]:
             "itemsize": cloud.point_step,
         }
     )
-    rows = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.row_step)
-    packed = np.ascontiguousarray(rows[:, : cloud.width * cloud.point_step]).view(layout).ravel()
+    whole = np.frombuffer(cloud.data, np.uint8, cloud.height * cloud.row_step)
+    packed = np.ascontiguousarray(whole.reshape(cloud.height, cloud.row_step)[:, :row]).view(layout).ravel()
     points = np.stack([packed[name].astype(np.float64) for name in "xyz"], axis=1)
     return points[np.isfinite(points).all(axis=1)]
 
 
 def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> NDArray[np.int16]:
-    """Values of an OccupancyGrid at the centres of our cells; -1 beyond it."""
+    """Values of an OccupancyGrid at the centres of our cells; -1 beyond it. Raises DataError where it is cut off."""
+    size = grid.info.width * grid.info.height
+    if len(grid.data) != size or not grid.info.resolution > 0.0:
+        what = f"{grid.info.width}x{grid.info.height} cells of {grid.info.resolution:g} m"
+        raise DataError(f"truth grid of {what} has {len(grid.data)} values; correct its publisher")
     p, q = grid.info.origin.position, grid.info.origin.orientation
     straight = (q.x, q.y, q.z, q.w) == (0.0, 0.0, 0.0, 0.0)  # as some publishers leave it
     origin = pose.from_quaternion((p.x, p.y, p.z), (0, 0, 0, 1) if straight else (q.x, q.y, q.z, q.w))

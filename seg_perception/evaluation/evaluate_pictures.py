@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.writable import write_whole
+from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.grid_view import GridView, occupancy_rgb, truth_rgb
 from seg_perception.evaluation.result_files import PICTURES_FILE, PICTURES_FOLDER
@@ -47,12 +48,13 @@ class WorstFrames:
     """Keeps pictures of the frames with the lowest mIoU, of those with most false-free cells, and some snapshots.
 
     folder: where pictures.json and pictures/ go; the files that the one names are relative to it.
-    snapshots: indices of the frames to show, however good they are.
+    resize: how images became masks. snapshots: indices of the frames to show, however good they are.
     """
 
-    def __init__(self, folder: Path, table: ClassTable, snapshots: Collection[int]) -> None:
+    def __init__(self, folder: Path, table: ClassTable, resize: Resize, snapshots: Collection[int]) -> None:
         self._folder = folder
         self._table = table
+        self._resize = resize
         self._snapshots = set(snapshots)
         self._kept: dict[str, list[_Kept]] = {LOWEST_MIOU: [], MOST_FALSE_FREE: [], SNAPSHOT: []}
         (folder / PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ class WorstFrames:
         yield "camera", _resized(frame.picture, size)
         yield "overlay", _resized(self._table.overlay(frame.picture, mask), size)
         if frame.labels is not None:
-            labels = np.asarray(cv2.resize(frame.labels, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+            labels = self._resize.labels(frame.labels, UNLABELLED)
             yield "difference", _resized(_difference(mask, labels), size)
         if frame.grid and frame.pose:
             yield from _grid_views(frame)
@@ -145,11 +147,11 @@ def _resized(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.ui
 
 
 def _difference(mask: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Where the mask is right (green), wrong (red), and where there is no label (grey)."""
+    """Where the mask is right (green), wrong (red), and where there is no label, or no mask (grey)."""
     picture = np.empty((*mask.shape, 3), np.uint8)
     picture[:] = _WRONG_BGR
     picture[mask == labels] = _RIGHT_BGR
-    picture[labels == UNLABELLED] = _UNLABELLED_BGR
+    picture[(labels == UNLABELLED) | (mask == UNLABELLED)] = _UNLABELLED_BGR
     return picture
 
 

@@ -52,7 +52,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     known = out / REQUEST_FILE
     foreign = (*_RESULTS, BAGS_FOLDER, _EARLIER)
     if known.is_file():
-        before = json.loads(known.read_text(encoding="utf-8"))
+        before = _request(known)
         changed = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
         if changed and any((out / name).exists() for name in foreign):
             raise DataError(
@@ -66,6 +66,16 @@ def claim(out: Path, request: dict[str, Any]) -> None:
             )
     make_folder(out, DataError)
     write_whole(known, json.dumps(request, indent=1) + "\n", DataError)
+
+
+def _request(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove its folder, or choose another --out") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: is not of an evaluation; choose another --out")
+    return document
 
 
 def prepare(out: Path, request: dict[str, Any]) -> bool:

@@ -38,12 +38,14 @@ class Robot:
     world_frame: str = "odom"
     base_frame: str = "base_link"
     model: str = "road_lite"
+    device: str = "cpu"
+    precision: str = "auto"
 
     @classmethod
     def load(cls, path: Path) -> Robot:
         """From a ROS 2 parameter file with sections for segmenter and grid_mapper. Raises DataError."""
         sections = read_sections(path)
-        values = node_parameters(sections, "grid_mapper")
+        values, segmenter = (node_parameters(sections, node) for node in ("grid_mapper", "segmenter"))
         try:
             config = MapperConfig(**{f.name: float(values[f.name]) for f in fields(MapperConfig) if f.name in values})
             config.require_usable()
@@ -55,7 +57,7 @@ class Robot:
                 float(values.get("max_odometry_gap", cls.max_odometry_gap)),
                 str(values.get("world_frame", cls.world_frame)),
                 str(values.get("base_frame", cls.base_frame)),
-                str(node_parameters(sections, "segmenter").get("model", cls.model)),
+                *(str(segmenter.get(name, getattr(cls, name))) for name in ("model", "device", "precision")),
             )
         except (ValueError, TypeError, GridError) as error:
             raise DataError(f"{path}: cannot be read as a robot's parameters ({error})") from error

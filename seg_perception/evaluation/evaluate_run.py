@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import cv2
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
-from seg_perception.core.writable import write_whole
+from seg_perception.core.writable import write_whole, writing
 from seg_perception.engines.base import Engine
-from seg_perception.engines.bundle import Bundle
+from seg_perception.engines.bundle import MANIFEST_FILE, Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_grids import GridReplay
@@ -76,7 +77,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     source, ground = _source(request, robot), _ground(request)
     labels = _labels(request, bundle.table, source.cameras)
     on_count(source.count)
-    if prepare(out, identity(request, bundle)):
+    if prepare(out, identity(request, bundle, robot)):
         on_frames(source.count)
         return _read(out)
     engines = _engines(request, bundle)
@@ -84,20 +85,19 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     truth = Truth(bundle.table, engine.resize, robot.mapper.max_range, labels, ground)
     replay = GridReplay(robot, bundle.table, engine.resize, source.kinds, truth)
     (out / FRAMES_FILE).touch()  # before the other results, as evaluate_resume tells by it whose they are
-    pictures = WorstFrames(out, bundle.table, snapshot_indices(source.count))
+    pictures = WorstFrames(out, bundle.table, engine.resize, snapshot_indices(source.count))
     output = OutputBag(out / OUTPUT_BAG, source.cameras, bundle.table, _name(bundle), robot.world_frame)
-    try:
-        with (
-            _opencv_in_its_callers_thread(),
-            Stages() as stages,
-            (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines,
-        ):
-            images = stages.run(decode_images(source))
-            grids = stages.run(replay(segment_images(images, engines, EarlierMasks(out))))
-            for frame in _settled(_written(grids, output, on_frames), pictures):
-                lines.write(json.dumps(frame.record()) + "\n")
-    finally:
-        output.close()
+    with (
+        writing(out, DataError),
+        closing(output),
+        _opencv_in_its_callers_thread(),
+        Stages() as stages,
+        (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines,
+    ):
+        images = stages.run(decode_images(source))
+        grids = stages.run(replay(segment_images(images, engines, EarlierMasks(out))))
+        for frame in _settled(_written(grids, output, on_frames), pictures):
+            lines.write(json.dumps(frame.record()) + "\n")
     pictures.close()
     totals = totals_of(read_frames(out / FRAMES_FILE), bundle.table)
     metrics = totals.metrics(ground.name) | {
@@ -108,7 +108,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
         "robot": request.robot,
         "poses": replay.poses.name if replay.poses.possible else None,
         "inputs": [source.name],
-        "damage": source.damage,
+        "damage": [*source.damage, *(part.degraded for part in engines if part.degraded)],
         "failed": [],
     }
     write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
@@ -145,13 +145,16 @@ def _name(bundle: Bundle) -> str:
     return f"{bundle.manifest.name} {bundle.manifest.version}"
 
 
-def identity(request: Request, bundle: Bundle) -> dict[str, Any]:
+def identity(request: Request, bundle: Bundle, robot: Robot) -> dict[str, Any]:
     """Everything that the results depend on, as JSON gives it back."""
     given = asdict(request)
     del given["out"], given["threads"]
-    given["model"] = {name: variant.model.sha256 for name, variant in bundle.variants.items()}
+    given["model"] = sha256((bundle.root / MANIFEST_FILE).read_bytes()).hexdigest()  # it has the hashes of the rest
     given["robot"] = robot_file(request.robot).read_text(encoding="utf-8")
-    for name in ("bag", "images", "labels"):
+    bodies = {camera.name: camera.ego_mask.body for camera in robot.cameras if camera.ego_mask}
+    given["ego_mask"] = {name: [*body.shape, sha256(body.tobytes()).hexdigest()] for name, body in bodies.items()}
+    given["labels.json"] = f"{given['labels']}.json" if given["labels"] else ""  # COCO's, beside the folder
+    for name in ("bag", "images", "labels", "labels.json"):
         given[name] = _fingerprint(given[name])
     as_json: dict[str, Any] = json.loads(json.dumps(given))
     return as_json
@@ -205,7 +208,7 @@ def _labels(request: Request, table: ClassTable, cameras: Sequence[str]) -> Labe
     if not request.labels:
         return None
     if request.bag and not Path(request.labels).is_dir():
-        return LabelTopic(_ids(request.label_remap))
+        return LabelTopic(table, _ids(request.label_remap))
     folders = _label_folders(Path(request.labels), cameras).items()
     remap = dict(request.label_remap)
     return LabelFiles({camera: LabelFolder(path, request.label_form, table, remap) for camera, path in folders})

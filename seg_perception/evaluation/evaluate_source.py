@@ -190,7 +190,7 @@ def camera_name(topic: str) -> str:
 def _images(bag: Bag, path: Path, robot: Robot, chosen: Sequence[str]) -> list[str]:
     """Image topics, one per camera."""
     if chosen and list(chosen) != ["all"]:
-        return [topic for name in chosen for topic in camera_topics(bag.topics, path, name)]
+        return _one_per_camera([topic for name in chosen for topic in camera_topics(bag.topics, path, name)], path)
     topics: dict[str, str] = {}
     for topic in camera_topics(bag.topics, path):
         if bag.count(topic):
@@ -209,6 +209,16 @@ def _images(bag: Bag, path: Path, robot: Robot, chosen: Sequence[str]) -> list[s
             )
         return [topics[name] for name in names]
     return [next((topic for topic in topics.values() if "front" in topic), next(iter(topics.values())))]
+
+
+def _one_per_camera(topics: list[str], path: Path) -> list[str]:
+    """Raises DataError for two of one camera: their results would have one name."""
+    first: dict[str, str] = {}
+    for topic in topics:
+        other = first.setdefault(camera_name(topic), topic)
+        if other != topic:
+            raise DataError(f"{path}: {other} and {topic} are of one camera; evaluate them one after the other")
+    return list(first.values())
 
 
 def _until_damage(bag: Bag, topics: Sequence[str], damage: list[str], on_bad: Any) -> Iterator[tuple[str, int, Any]]:

@@ -75,11 +75,14 @@ class LabelFiles:
 
 
 class LabelTopic:
-    """Labels from a topic of mono8 images of ids, with the stamps of their images. remap: id → class of the model."""
+    """Labels from a topic of mono8 images of ids, with the stamps of their images. remap: id → class of the table.
 
-    def __init__(self, remap: Mapping[int, int]) -> None:
-        self._classes = np.arange(256, dtype=np.uint8)
-        for label, target in remap.items():
+    Ids that neither knows are unlabelled.
+    """
+
+    def __init__(self, table: ClassTable, remap: Mapping[int, int]) -> None:
+        self._classes = np.full(256, UNLABELLED, np.uint8)
+        for label, target in {**{entry.id: entry.id for entry in table.classes}, **remap}.items():
             self._classes[label] = target
         self._messages: dict[tuple[str, int], object] = {}
 
@@ -200,6 +203,8 @@ class Hindsight:
 
     name = "hindsight"
     _HORIZON_NS = 8_000_000_000
+    _GAP_NS = 1_000_000_000
+    """Between poses farther apart it may have driven round something."""
     _HALF_WIDTH_M = 0.2
     """Of the strip along base_link's path: narrower than any robot."""
 
@@ -233,11 +238,13 @@ class Hindsight:
         frame, sight, (spec, cells) = self._waiting.popleft()
         while self._path[0][0] < frame.stamp_ns:
             self._path.popleft()
-        track = np.array([(x, y) for _, x, y in self._path]) - (spec.origin_x, spec.origin_y)
+        driven_until = frame.stamp_ns + self._HORIZON_NS
+        path = np.array([sample for sample in self._path if sample[0] <= driven_until])
+        points = np.rint(((path[:, 1:] - (spec.origin_x, spec.origin_y)) / spec.resolution - 0.5) * 16).astype(np.int32)
+        pieces = np.split(points, np.flatnonzero(np.diff(path[:, 0]) > self._GAP_NS) + 1)
         strip = np.zeros((spec.height, spec.width), np.uint8)
-        points = np.rint((track / spec.resolution - 0.5) * 16).astype(np.int32)
         width = max(1, round(2 * self._HALF_WIDTH_M / spec.resolution))
-        cv2.polylines(strip, [points], False, 1, width, cv2.LINE_8, 4)
+        cv2.polylines(strip, pieces, False, 1, width, cv2.LINE_8, 4)
         driven = np.flatnonzero(strip.view(np.bool_))  # among bytes it would take twenty times as long
         rows, columns = np.unravel_index(driven, strip.shape)
         centres_x, centres_y = spec.centres()

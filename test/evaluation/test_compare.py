@@ -240,3 +240,27 @@ def test_what_cannot_be_read_is_named_in_one_line(tmp_path: Path, capsys: pytest
     assert "b/metrics.json: cannot be read" in errors[0]
     assert "is not the metrics.json of an evaluation" in errors[1]
     assert "b/frames.jsonl: cannot be read" in errors[2]
+
+
+def _compare(capsys: pytest.CaptureFixture[str], *folders: Path) -> str:
+    assert main(["compare", *(str(folder / "metrics.json") for folder in folders)]) == 0
+    return capsys.readouterr().out
+
+
+def test_grids_are_not_compared_against_different_truths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [write_frames(tmp_path / name, frames_of(20)) for name in ("a", "b")]
+    for folder, truth in zip(folders, ("truth_grid", "hindsight"), strict=True):
+        (folder / "metrics.json").write_text(json.dumps(metrics_of(frames_of(20)) | {"grid_truth": truth}))
+    shown = _compare(capsys, *folders)
+    assert "the truth of A is truth_grid, that of B hindsight" in shown and "grid.0-15" not in shown
+    assert "mask.miou" in shown and "grid.0-15" in _compare(capsys, folders[0], folders[0])
+
+
+def test_other_labels_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, other = frames_of(20), frames_of(20)
+    labelled = [frame for frame in other if "confusion" in frame]
+    for frame in labelled[:3]:
+        frame["confusion"][0], frame["confusion"][1] = frame["confusion"][1], frame["confusion"][0]
+    folders = [write_frames(tmp_path / "a", frames), write_frames(tmp_path / "b", other)]
+    assert f"in 3 of {len(labelled)} labelled frames" in _compare(capsys, *folders)
+    assert "labelled frames" not in _compare(capsys, folders[0], folders[0])

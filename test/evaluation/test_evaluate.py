@@ -223,6 +223,117 @@ def test_labels_of_a_topic_are_remapped(common, drive, tmp_path):
         run(replace(request, out=str(tmp_path / "other"), label_remap=(("wall", 1),)))
 
 
+def test_ids_of_a_label_topic_that_are_no_class_are_unlabelled(common, drive, tmp_path):
+    def spoil(index, messages):
+        messages["/truth/labels"].data[:1280] = 7  # the sky, with an id that the model lacks
+
+    bag = write_drive(tmp_path / "bag", 3, spoil)
+    metrics = run(replace(common, bag=str(bag), out=str(tmp_path / "out"), labels="/truth/labels"))
+    assert np.sum(metrics["mask"]["confusion"]) == 3 * (128 * 96 - 1280)
+
+
+def test_a_remap_of_a_label_topic_knows_other_ids(common, tmp_path):
+    def spoil(index, messages):
+        messages["/truth/labels"].data = messages["/truth/labels"].data + np.uint8(100)
+
+    bag = write_drive(tmp_path / "bag", 3, spoil)
+    request = replace(common, bag=str(bag), labels="/truth/labels", label_remap=((100, 0), (101, 1)))
+    assert run(replace(request, out=str(tmp_path / "out")))["mask"]["miou"] > 0.95
+
+
+def test_a_lost_gpu_is_in_the_results(common, drive, tmp_path, monkeypatch):
+    load = evaluate_run.load_engine
+
+    def lost(*args):
+        engine = load(*args)
+        engine.degraded = "the GPU is gone; now running another engine"
+        return engine
+
+    monkeypatch.setattr(evaluate_run, "load_engine", lost)
+    metrics = run(replace(common, bag=str(drive), out=str(tmp_path)))
+    assert metrics["damage"] == ["the GPU is gone; now running another engine"]
+
+
+def _cut_cloud(messages):
+    messages["/lidar"].data = messages["/lidar"].data[:-1]
+
+
+def _short_rows(messages):
+    messages["/lidar"].row_step = 0
+
+
+def _strange_types(messages):
+    messages["/lidar"].fields[0].datatype = 99
+
+
+def _cut_grid(messages):
+    messages["/truth/grid"].data = messages["/truth/grid"].data[:-1]
+
+
+@pytest.mark.parametrize("spoiled", [_cut_cloud, _short_rows, _strange_types, _cut_grid])
+def test_a_broken_truth_costs_its_frame_alone(common, tmp_path, spoiled):
+    def spoil(index, messages):
+        if index == 2:
+            spoiled(messages)
+
+    bag = write_drive(tmp_path / "bag", 5, spoil)
+    truth = {"truth_grid": "/truth/grid"} if spoiled is _cut_grid else {"truth_lidar": "/lidar"}
+    metrics = run(replace(common, bag=str(bag), out=str(tmp_path / "out"), **truth))
+    assert metrics["frames"]["skipped"] == {"no truth of the ground": 1}
+    assert "correct its publisher" in lines(tmp_path / "out")[2]["detail"]
+
+
+@pytest.mark.parametrize("change", ["ego mask", "bundle"])
+def test_what_the_robot_file_and_the_model_name_is_part_of_the_evaluation(common, drive, tmp_path, change):
+    ego, model = tmp_path / "ego.png", write_threshold_bundle(tmp_path / "bundle")
+    cv2.imwrite(str(ego), np.zeros((96, 128), np.uint8))
+    robot = write_robot(tmp_path / "robot.yaml", ego_mask=str(ego))
+    request = replace(common, bag=str(drive), robot=str(robot), model=str(model), out=str(tmp_path / "out"))
+    run(request)
+    if change == "ego mask":
+        cv2.imwrite(str(ego), np.full((96, 128), 255, np.uint8))
+    else:
+        manifest = model / "bundle.yaml"
+        manifest.write_text(manifest.read_text().replace("kind: ground", "kind: obstacle"))
+    with pytest.raises(DataError, match="other (ego_mask|model)"):
+        run(request)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"text"'])
+def test_a_request_that_cannot_be_read_is_named(common, drive, tmp_path, text):
+    (tmp_path / "request.json").write_text(text)
+    with pytest.raises(DataError, match="request.json"):
+        run(replace(common, bag=str(drive), out=str(tmp_path)))
+
+
+def test_two_topics_of_one_camera_are_refused(common, tmp_path):
+    maker = BagMaker(tmp_path / "bag")
+    for topic in ("/front/image_raw", "/front/image_rect"):
+        maker.image(topic, 100, 1)
+    maker.close()
+    request = replace(common, bag=str(tmp_path / "bag"), out=str(tmp_path / "out"))
+    with pytest.raises(DataError, match="/front/image_raw and /front/image_rect are of one camera"):
+        run(replace(request, topics=("/front/image_raw", "/front/image_rect")))
+    assert run(replace(request, topics=("/front/image_raw", "/front/image_raw")))["frames"]["read"] == 1
+
+
+@pytest.mark.parametrize("rule", ["crop", "letterbox", "stretch"])
+def test_the_picture_of_differences_is_right_where_the_mask_is(common, tmp_path, rule):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    for folder in (images, labels):
+        folder.mkdir()
+    truth = np.zeros((60, 200), np.uint8)
+    truth[:, 80:] = 1
+    cv2.imwrite(str(images / "0.png"), np.repeat(truth[:, :, None] * 255, 3, axis=2))
+    cv2.imwrite(str(labels / "0.png"), truth)
+    model = write_threshold_bundle(tmp_path / "bundle", resize=rule)
+    run(replace(common, images=str(images), labels=str(labels), model=str(model), out=str(tmp_path / "out")))
+    entries = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    (picture,) = {entry["file"] for entry in entries if entry["view"] == "difference" and entry["kind"] == "snapshot"}
+    blue, green, red = cv2.imread(str(tmp_path / "out" / picture)).transpose(2, 0, 1).astype(int)
+    assert np.mean(green > red + 20) > 0.2 and np.mean(red > green + 20) < 0.02
+
+
 def test_an_interrupted_evaluation_goes_on_without_asking_the_model_again(common, drive, tmp_path, monkeypatch):
     whole, halves = (replace(common, bag=str(drive), out=str(tmp_path / name)) for name in ("whole", "halves"))
     run(whole)
@@ -231,7 +342,7 @@ def test_an_interrupted_evaluation_goes_on_without_asking_the_model_again(common
     class Counting:
         def __init__(self, engine, last):
             self._engine, self._last = engine, last
-            self.resize, self.description = engine.resize, engine.description
+            self.resize, self.description, self.degraded = engine.resize, engine.description, ""
 
         def infer(self, image):
             asked.append(1)

@@ -57,6 +57,52 @@ def test_the_model_is_the_robots_unless_another_is_named(common, bags, tmp_path)
     assert metrics["model"]["bundle"].startswith(Path(model).name)
 
 
+def test_the_precision_is_the_robots_unless_another_is_named(common, bags, tmp_path, capsys):
+    robot = tmp_path / "robot.yaml"
+    robot.write_text(Path(common[4]).read_text() + "/**/segmenter: {ros__parameters: {precision: int8}}\n")
+    command = [*common[:3], "--robot", str(robot), "--bag", str(bags / "one"), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "precision is 'int8'" in capsys.readouterr().err
+    assert main([*command, "--precision", "fp32"]) == 0
+
+
+def test_results_of_before_are_said_to_be(common, bags, tmp_path, capsys):
+    command = [*common, "--bag", str(bags / "one"), "--out", str(tmp_path / "out")]
+    for again in (False, True):
+        assert main(command) == 0
+        assert ("results of before" in capsys.readouterr().out) == again
+
+
+def test_a_recording_counts_once_whatever_names_it(common, bags, tmp_path):
+    (tmp_path / "latest").symlink_to(bags / "one")
+    (tmp_path / "run[2]").symlink_to(bags / "two")
+    named = [str(bags / "one"), str(tmp_path / "latest"), str(bags / "on?"), str(tmp_path / "run[2]")]
+    assert main([*common, "--out", str(tmp_path / "out"), "--bags", *named]) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["frames"]["read"] == 10
+
+
+def test_a_recording_that_is_missing_is_not_left_out_unnoticed(common, bags, tmp_path, capsys):
+    assert main([*common, "--out", str(tmp_path / "out"), "--bags", str(bags / "one"), str(bags / "onw")]) == 2
+    assert "onw" in capsys.readouterr().err
+
+
+def test_labels_without_a_labelled_pixel_are_no_crash(common, bags, tmp_path, capsys):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    cv2.imwrite(str(labels / "000000.png"), np.full((96, 128), 255, np.uint8))
+    command = [*common, "--bag", str(bags / "one"), "--labels", str(labels), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "mask mIoU - on 1 labelled frames" in capsys.readouterr().out
+
+
+def test_images_of_which_none_can_be_used_are_an_error(common, tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "0.png").write_bytes(b"no image")
+    assert main([*common, "--images", str(images), "--out", str(tmp_path / "out")]) == 2
+    assert "none of the images" in capsys.readouterr().err
+
+
 def test_many_bags_give_one_result_and_one_that_fails_is_named(common, bags, tmp_path, capsys):
     out = tmp_path / "out"
     command = [*common, "--bags", str(bags / "*"), "--workers", "2", "--labels", "/truth/labels", "--out", str(out)]
@@ -137,6 +183,9 @@ def test_when_no_bag_can_be_evaluated_that_is_an_error(common, bags, tmp_path, c
         (["--images", "/nowhere", "--ray", "auto"], "--ray is for many recordings"),
         (["--images", "/nowhere", "--topics", "/image"], "--topics is for recordings"),
         (["--images", "/nowhere", "--truth-grid", "/grid"], "--truth-grid is for recordings"),
+        (["--images", "/", "--label-remap", "remap.yaml"], "--label-remap is for labels"),
+        (["--images", "/", "--label-form", "voc"], "--label-form is for labels"),
+        (["--bag", "/nowhere", "--labels", "/topic", "--label-form", "voc"], "--label-form is for a folder"),
         (["--bag", "/nowhere", "--thresholds", "/none.yaml"], "/none.yaml"),
         (["--bag", "/nowhere", "--robot", "hovercraft"], "hovercraft"),
     ],

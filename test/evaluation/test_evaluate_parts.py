@@ -56,12 +56,13 @@ class Slow:
         return Segmentation(image[:, :, 0], image[:, :, 0])
 
 
-def driven_over(stamps_ms):
-    """Cells that hindsight finds free, frame by frame, for a robot that drives at 2 m/s."""
+def driven_over(stamps_ms, turned_at_ms=10**9):
+    """Cells that hindsight finds free, frame by frame, for a robot at 2 m/s that goes aside from some moment on."""
     truth, frames = Hindsight(), []
     for index, stamp_ms in enumerate(stamps_ms):
         frame = Frame(index, "bag", "", stamp_ms * 10**6, 0, "camera", None, ())
-        base = pose.from_rpy((0.002 * stamp_ms, 0.0, 0.0), 0.0, 0.0, 0.0)
+        ahead, aside = min(stamp_ms, turned_at_ms), max(0, stamp_ms - turned_at_ms)
+        base = pose.from_rpy((0.002 * ahead, 0.002 * aside, 0.0), 0.0, 0.0, 0.0)
         frame.pose, frame.grid = CameraPose(base, base), (SPEC, np.zeros((SPEC.height, SPEC.width), np.int8))
         truth.score(frame, looking(0.0, 0.002 * stamp_ms), None)
         frames.append(frame)
@@ -115,6 +116,17 @@ def test_hindsight_needs_no_order_of_the_cameras():
     cells = dict(zip(stamps, driven_over(stamps), strict=True))
     in_order = dict(zip(sorted(stamps), driven_over(sorted(stamps)), strict=True))
     assert cells == in_order and min(cells[stamp] for stamp in front[:50]) > 20
+
+
+@pytest.mark.parametrize("pause_ms", [5_000, 600_000])
+def test_in_hindsight_nothing_is_known_of_the_way_through_a_pause(pause_ms):
+    before, after = list(range(0, 3000, 100)), [3000 + pause_ms + later for later in range(0, 1000, 100)]
+    assert driven_over(before + after, turned_at_ms=3000)[:30] == driven_over(before, turned_at_ms=3000)
+
+
+def test_hindsight_ends_after_its_horizon():
+    stamps = list(range(0, 12_000, 500))
+    assert driven_over(stamps)[0] == driven_over(stamps[:17])[0] > 20, "8 s"
 
 
 def test_hindsight_begins_anew_where_time_goes_back():
@@ -212,7 +224,7 @@ def test_without_points_there_are_no_heights():
 def test_a_robot_reads_what_the_nodes_would(tmp_path):
     path = tmp_path / "robot.yaml"
     document = {
-        "/**/segmenter": {"ros__parameters": {"model": "x"}},
+        "/**/segmenter": {"ros__parameters": {"model": "x", "precision": "fp32", "device": "cuda:1"}},
         "/**/grid_mapper": {
             "ros__parameters": {
                 "cameras": ["front", "rear"],
@@ -226,6 +238,7 @@ def test_a_robot_reads_what_the_nodes_would(tmp_path):
     path.write_text(yaml.safe_dump(document))
     robot = Robot.load(path)
     assert robot.mapper.resolution == 0.1 and robot.pose_source == "tf" and robot.world_frame == "odom"
+    assert (robot.model, robot.precision, robot.device) == ("x", "fp32", "cuda:1")
     front, rear = robot.camera("front"), robot.camera("rear")
     np.testing.assert_allclose(front.base_from_optical, pose.base_from_optical((1.0, 0.0, 0.0), 0.0, 0.0, 0.5))
     np.testing.assert_allclose(rear.base_from_optical, pose.base_from_optical((0.0, 0.0, 2.0), 0.0, 0.0, 0.0))
