@@ -83,6 +83,14 @@ def _colour(path: Path, table: ClassTable, remapped: Sequence[str]) -> LabelSour
     return LabelSource(_found(path.glob("*.png"), path, "<image>.png"), _only_colour(labels), labels)
 
 
+_CAMVID = "sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist, unlabelled"
+
+
+def _camvid(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
+    labels = _grey_labels(dict(enumerate(_CAMVID.split(", "))), void=(11, UNLABELLED))
+    return LabelSource(_found(path.glob("*.png"), path, "<image>.png"), _only_grey(labels), labels)
+
+
 # github.com/mcordts/cityscapesScripts, helpers/labels.py; the void ones are those with ignoreInEval.
 _CITYSCAPES = (
     "unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk, parking, "
@@ -211,6 +219,7 @@ def _only_colour(labels: Sequence[Label]) -> Callable[[str, bool], Sequence[Labe
 FORMS: Mapping[str, Callable[[Path, ClassTable, Sequence[str]], LabelSource]] = {
     "ids": _ids,
     "colour": _colour,
+    "camvid": _camvid,
     "cityscapes": _cityscapes,
     "cvat": _cvat,
     "coco_panoptic": _coco_panoptic,

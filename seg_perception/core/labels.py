@@ -18,6 +18,7 @@ from seg_perception.core.yaml_file import load_yaml
 UNLABELLED_NAME = "unlabelled"
 """Stands for 255 in a remap's file."""
 
+_PNG, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # signature, and where the header has the bits of a sample
 _SHOWN = 5  # wrong labels that an error lists
 
 
@@ -29,6 +30,7 @@ class LabelFolder:
     - ids: `<image stem>.png`, one channel of ids.
     - colour: `<image stem>.png` in the RGB colours of `table`; black is unlabelled unless a class is black. The remap
       may give colours that the table lacks as "#rrggbb".
+    - camvid: `<image stem>.png`, one channel of ids of CamVid's eleven classes, as the simulator has them.
     - cityscapes: `*_gtFine_labelIds.png`, in folders of cities or not, for images `*_leftImg8bit`.
     - cvat: CVAT's export "Segmentation mask": `labelmap.txt` and `SegmentationClass/`.
     - coco_panoptic: PNGs of RGB-coded segment ids, with their JSON in the folder, or beside it under the folder's name.
@@ -63,7 +65,7 @@ class LabelFolder:
         path = self._source.files.get(stem)
         if path is None:
             return None
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        picture = _decoded(path)
         if picture is None:
             raise DataError(f"{path}: cannot be decoded; replace it, or remove it with its image")
         labels = self._source.labels(stem, picture.ndim == 3)
@@ -117,6 +119,19 @@ def load_remap(path: Path, table: ClassTable) -> dict[int | str, int]:
             names = ", ".join(entry.name for entry in table.classes)
             raise DataError(f"{path}: {label}: {target!r} is no class; use one of {names}, or {UNLABELLED_NAME}")
     return {label: targets[target] for label, target in document.items()}
+
+
+def _decoded(path: Path) -> NDArray[Any] | None:
+    """The values as stored; OpenCV stretches grey of 1, 2 and 4 bits to 0..255. None for what is no picture."""
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    depth = int(content[_PNG_DEPTH]) if content[:8].tobytes() == _PNG else 8
+    if picture is None or picture.ndim == 3 or depth >= 8:
+        return picture
+    return np.asarray(picture // (255 // (2**depth - 1)), np.uint8)
 
 
 def _pixel_codes(picture: NDArray[Any]) -> NDArray[np.int32]:

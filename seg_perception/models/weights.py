@@ -48,5 +48,7 @@ def _narrow(module: nn.Module, prefix: str, weights: Mapping[str, Tensor]) -> No
         module.in_channels, module.out_channels = (first, outer) if swapped else (outer, first)
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         module.num_features = len(module.weight)

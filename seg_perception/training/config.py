@@ -88,7 +88,7 @@ class BagConfig:
 class SimulationConfig:
     """Frames `first_seed` … `first_seed + frames - 1` of the simulator, rendered once into `cache`.
 
-    remap: id of CamVid's classes, which the simulator has → id of the class table, or 255.
+    remap: id or name of CamVid's classes, which the simulator has → id of the class table, or 255.
     """
 
     cache: str

@@ -131,7 +131,7 @@ def _bag(path: Path, bag: BagConfig, config: TrainingConfig, table: ClassTable) 
 
 def _simulation(cache: Path, config: SimulationConfig, table: ClassTable) -> _Entry:
     folder, names = render_missing(config, cache)
-    labels = LabelFolder(folder / "labels", "ids", table, config.remap)
+    labels = LabelFolder(folder / "labels", "camvid", table, config.remap)
     images = [folder / "images" / f"{name}.png" for name in names]
     return _Entry(f"{SIMULATION}/{config.first_seed}", images, labels, config.share)
 

@@ -29,7 +29,8 @@ def fabric_of(device: str = "cpu", processes: int = 1, bf16: bool = False) -> Fa
         return Fabric(
             accelerator=kind,
             devices=devices,
-            strategy="ddp" if processes > 1 else "auto",
+            # Encoders may have stages below those that the decoder uses, which never get a gradient.
+            strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
             precision="bf16-mixed" if bf16 else "32-true",
         )
     except (RuntimeError, ValueError) as error:

@@ -90,9 +90,15 @@ class Trial:
         within the limits.
         """
         variants = [self._float(accept)]
-        if images:
-            variants.append(self._static(images, learned, accept))
-        return [*variants, *self._dynamic(accept)]
+        for name, attempt in (
+            (INT8, lambda: [self._static(images, learned, accept)] if images else []),
+            (DYNAMIC, lambda: self._dynamic(accept)),
+        ):
+            try:
+                variants += attempt()
+            except Exception as error:  # the quantizer of ONNX Runtime fails however it comes; float remains
+                print(f"{name} is refused: {' '.join(str(error).split()) or repr(error)}")
+        return variants
 
     def torch(self, program: bytes, confidence: Calibration | None, accept: bool) -> Tried:
         """A program of torch.export in which the `confidence` of the float graph is fixed; for the torch engine."""

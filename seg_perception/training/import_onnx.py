@@ -26,6 +26,8 @@ from seg_perception.training.export import MIN_AGREEMENT, OPSET
 PREFIX = "network."
 """Before every name inside the network, so that none can be one of the contract's."""
 _FLOATS = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
+_SOFTMAX_ERROR = 0.01  # of float16
+_LEAST_PROBABILITY = 1e-6
 _CPU = ["CPUExecutionProvider"]
 
 
@@ -53,8 +55,8 @@ class Preprocessing:
 class Network:
     """A network of one float image and one output, logits or labels, at a fixed size.
 
-    logits: float (1, C, h, w), or (1, h, w, C) of a network whose input is channels last. labels: integers
-    (1, h, w) or (1, 1, h, w). Any h, w.
+    logits: float (1, C, h, w), or (1, h, w, C) of a network whose input is channels last; or, of a network that ends in
+    softmax, probabilities. labels: integers (1, h, w) or (1, 1, h, w). Any h, w.
     """
 
     def __init__(self, model: onnx.ModelProto, size: tuple[int, int] | None, output: str = "", name: str = "") -> None:
@@ -71,6 +73,7 @@ class Network:
         self.gives_labels = bool(np.issubdtype(found.dtype, np.integer))
         self._check_output(found)
         self._output_shape = found.shape
+        self.gives_probabilities = not self.gives_labels and all(map(self._is_softmax, (found, self._of_noise())))
 
     @property
     def n_classes(self) -> int | None:
@@ -97,6 +100,14 @@ class Network:
     def channels_first(self) -> bool:
         """Whether the input is (1, 3, H, W), else (1, H, W, 3)."""
         return self._channels_first
+
+    def _of_noise(self) -> NDArray[Any]:
+        noise = np.random.default_rng(0).uniform(-2.0, 2.0, (1, self.height, self.width, 3))
+        return self.run(noise.astype(np.float32))
+
+    def _is_softmax(self, found: NDArray[Any]) -> bool:
+        total = found.sum(1 if self._channels_first else 3, dtype=np.float64)
+        return bool(found.min() >= 0.0 and np.allclose(total, 1.0, atol=_SOFTMAX_ERROR))
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
         """The network as it came, in plain ONNX Runtime: normalised (1, H, W, 3) → its output."""
@@ -208,7 +219,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 def wrap(network: Network, preprocessing: Preprocessing, n_classes: int) -> bytes:
     """The contract's graph around the network: image uint8 (1, H, W, 3) BGR → mask, confidence uint8 (1, H, W).
 
-    Logits are enlarged to the image before the decision; confidence is 255 x the softmax of the most likely class.
+    Logits are enlarged to the image before the decision; confidence is 255 x the probability of the most likely class.
     Labels have confidence 255; what is no class of the table is 255, with confidence 0. Raises ModelImportError.
     """
     if network.n_classes not in (n_classes, None):
@@ -300,6 +311,9 @@ def _decide(graph: _Graph, network: Network, n_classes: int) -> None:
     if network.output_size != (network.height, network.width):
         enlarged = [logits, "", "", graph.constant("logits_size", size, np.int64)]
         logits = graph.add("Resize", enlarged, "logits", mode="linear")
+    if network.gives_probabilities:
+        bounded = graph.add("Max", [logits, graph.constant("least", _LEAST_PROBABILITY)], "probabilities")
+        logits = graph.add("Log", [bounded], "log_probabilities")
     pixels = graph.constant("flat", [1, n_classes, network.height * network.width], np.int64)
     logits = graph.add("Reshape", [logits, pixels], "flat_logits")  # decided as in models/deploy.py
     classes = graph.constant("classes", [1], np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
-from transformers import AutoModelForSemanticSegmentation
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 from transformers.utils import cached_file
 
 from seg_perception.core.errors import ExportError, ModelImportError
@@ -68,11 +67,17 @@ def from_transformers(source: str) -> Checkpoint:
     if local and not (Path(source) / CONFIG).is_file():
         raise ModelImportError(f"{source}: no {CONFIG} in it; give the folder of a transformers checkpoint")
     try:
-        network = AutoModelForSemanticSegmentation.from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, local_files_only=local
+        network, told = AutoModelForSemanticSegmentation.from_pretrained(
+            source, use_safetensors=True, trust_remote_code=False, local_files_only=local, output_loading_info=True
         )
     except Exception as error:  # transformers, its hub and safetensors raise what they like
         raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({_one_line(error)})") from error
+    lacking = sorted(str(name) for kind in ("missing_keys", "mismatched_keys") for name in told[kind])
+    if lacking:
+        raise ModelImportError(
+            f"{source}: has no weights for {len(lacking)} tensors of the network, e.g. {lacking[0]}, which would be "
+            "random; give a checkpoint with its segmentation head"
+        )
     preprocessing, size = _read_preprocessor(source, local)
     return Checkpoint(_Logits(network), preprocessing, size)
 
@@ -114,27 +119,23 @@ def _read_preprocessor(source: str, local: bool) -> tuple[Preprocessing | None, 
     except OSError:  # there is no such file
         return None, None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        processor = AutoImageProcessor.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        size = processor.size or {}
+        width, height = (size.get(name) for name in ("width", "height"))
+        return _normalisation(processor), (int(width), int(height)) if width and height else None
+    except Exception as error:  # as above
         raise ModelImportError(f"{path}: cannot be read ({_one_line(error)}); copy the checkpoint again") from error
-    size = document.get("size")
-    if isinstance(size, int):
-        size = {"width": size, "height": size}
-    fixed = isinstance(size, Mapping) and {"width", "height"} <= set(size)
-    return _read_normalisation(document), (int(size["width"]), int(size["height"])) if fixed else None
 
 
-def _read_normalisation(document: Mapping[str, Any]) -> Preprocessing | None:
-    if "image_mean" not in document or "image_std" not in document:
-        return None
-    factor = float(document.get("rescale_factor", 1 / 255)) if document.get("do_rescale", True) else 1.0
-    mean, std = [0.0] * 3, [1.0] * 3
-    if document.get("do_normalize", True):
-        mean, std = document["image_mean"], document["image_std"]
+def _normalisation(processor: Any) -> Preprocessing:
+    """What a processor of transformers does by its own attributes, in which the defaults of its kind are filled in."""
+    factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
+    mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
     # (factor * byte - mean) / std, in terms of bytes that are scaled by 1 / 255.
     scaled = ([float(value) / (255 * factor) for value in values] for values in (mean, std))
-    (r, g, b), (r_std, g_std, b_std) = scaled
-    return Preprocessing((r, g, b), (r_std, g_std, b_std))
+    (first, second, third), (first_std, second_std, third_std) = scaled
+    order = "bgr" if getattr(processor, "do_flip_channel_order", False) else "rgb"
+    return Preprocessing((first, second, third), (first_std, second_std, third_std), order)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

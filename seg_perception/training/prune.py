@@ -44,7 +44,7 @@ def prune(network: PixelClassifier, ratio: float, n_classes: int) -> None:
     group counts the L2 norm of all its weights. Every layer loses the same share: ranked over the whole network, the
     deep layers would go, which have most of the channels and few of the multiplications.
     The classes' own channels stay.
-    Raises TrainingError when the ratio cannot be reached, or for a network of instances.
+    Raises TrainingError when the ratio cannot be reached, or for a network that cannot be pruned.
     """
     if not 0 < ratio < 1:
         raise TrainingError(f"--ratio is {ratio}; give the share of the multiplications to save, between 0 and 1")
@@ -53,11 +53,15 @@ def prune(network: PixelClassifier, ratio: float, n_classes: int) -> None:
     example = _example((2 * max(32, network.multiple),) * 2)  # shares of operations are those of any size
     unused = _unused(network, example)
     goal = (1 - ratio) * _operations(network, example, unused)
-    pruner = _pruner(network, example, n_classes, unused)
-    for _ in range(STEPS):
-        pruner.step()
-        if _operations(network, example, unused) <= goal:
-            return
+    try:
+        pruner = _pruner(network, example, n_classes, unused)
+        for _ in range(STEPS):
+            pruner.step()
+            if _operations(network, example, unused) <= goal:
+                return
+    except Exception as error:  # torch-pruning, or the network after it, fails however it comes
+        reason = " ".join(repr(error).split())[:160]
+        raise TrainingError(f"torch-pruning cannot follow this network ({reason}); choose another encoder") from error
     left = _operations(network, example, unused) / goal * (1 - ratio)
     raise TrainingError(f"--ratio {ratio}: at most {1 - left:.2f} can be pruned from this network; give a lower ratio")
 

@@ -7,7 +7,10 @@ import logging
 
 import torch
 
+from seg_perception.core.errors import TrainingError
 from seg_perception.core.memory import keep_freed_memory
+from seg_perception.models.build import build
+from seg_perception.models.weights import load_weights
 from seg_perception.training import checkpoint, finetune
 from seg_perception.training.prune import Cost, cost, prune
 from seg_perception.training.trained import Trained
@@ -36,8 +39,23 @@ def run(args: argparse.Namespace) -> int:
     width, height = trained.config.input_size
     before = cost(trained.network, (width, height))
     prune(trained.network, args.ratio, len(trained.table.classes))
+    _require_readable(trained)
     print(_comparison(before, cost(trained.network, (width, height))))
     return finetune.finetune(args, trained, trained.network)
+
+
+def _require_readable(pruned: Trained) -> None:
+    """Raises TrainingError where what is saved could not be built again: better known before the training."""
+    model = pruned.config.model
+    again = build(model.architecture, model.encoder, model.options, len(pruned.table.classes)).eval()
+    width, height = pruned.config.input_size
+    try:
+        load_weights(again, pruned.network.state_dict(), "the pruned network")
+        with torch.inference_mode():
+            again(torch.zeros((1, 3, height, width)))
+    except (RuntimeError, TrainingError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(f"{model.encoder} cannot be pruned: it could not be read back ({reason})") from error
 
 
 def _comparison(before: Cost, after: Cost) -> str:

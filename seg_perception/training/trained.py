@@ -38,17 +38,29 @@ class Trained:
         """The best averaged weights of a training; pruned ones as they are.
 
         training: its folder, or the folder or name of a bundle that came from it. config_path: another configuration
-        than the training's, e.g. as the data moved. Raises TrainingError, or ClassTableError where the classes are not
-        in the order of the network's outputs.
+        than the training's, e.g. as the data moved; its classes have the same names, and its colours, costs and kinds
+        count. Raises TrainingError, or ClassTableError where the classes are not in the order of the network's outputs.
         """
         path, state = _read(training, file)
         config = TrainingConfig.load(config_path) if config_path else TrainingConfig.from_dict(state["config"])
         table = ClassTable.from_dicts(state["classes"]).for_network(path)
+        if config_path:
+            table = _described_anew(table, config, config_path)
         model = config.model
         network = build(model.architecture, model.encoder, model.options, len(table.classes))
         weights, ranges = split_ranges(state["average"])
         load_weights(network, weights, str(path))
         return cls(path, config, table, network.eval(), ranges, state)
+
+
+def _described_anew(table: ClassTable, config: TrainingConfig, config_path: Path) -> ClassTable:
+    """The configuration's own table. Raises TrainingError where its classes are others."""
+    classes = config.resolve(config.classes)
+    own = ClassTable.load(classes).for_network(classes)
+    trained, given = (", ".join(entry.name for entry in t.classes) for t in (table, own))
+    if trained != given:
+        raise TrainingError(f"{config_path}: its classes are {given}; the network was trained with {trained}")
+    return own
 
 
 def _read(training: Path, file: str) -> tuple[Path, dict[str, Any]]:

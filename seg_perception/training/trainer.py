@@ -125,13 +125,19 @@ class Trainer:
         path = self._out / checkpoint.LAST
         state = checkpoint.load_to_go_on(path)
         model = TrainingConfig.from_dict(state["config"]).model
-        if not model.builds_the_same(self.config.model) or state["classes"] != self._table.to_dicts():
+        names = [entry["name"] for entry in state["classes"]]
+        if not model.builds_the_same(self.config.model) or names != [entry.name for entry in self._table.classes]:
             raise TrainingError(f"{path}: was trained with another model or other classes; use another --out")
         if state.get("objective", {}).keys() != self._extra().keys():
             how = "with" if state.get("objective") else "without"
             raise TrainingError(f"{path}: was trained {how} a --teacher; do so again, or use another --out")
-        self.network.load_state_dict(state["network"])
-        self._average.network.load_state_dict(state["average"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self._average.network.load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"{path}: holds a network that was changed, as prune and qat do; resume with the command that began it"
+            ) from error
         self._objective.load_state_dict(state.get("objective", {}), strict=False)
         decays = [group["weight_decay"] for group in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])

@@ -49,17 +49,23 @@ def painted(mask: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.nd
     return picture
 
 
+def png(pixels: np.ndarray, depth: int, kind: int, *parts: tuple[bytes, bytes]) -> bytes:
+    """A PNG of one channel with so many bits per pixel. kind: 0 grey, 3 palette. parts: between header and pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    bits = np.unpackbits(pixels[..., None], axis=2)[..., 8 - depth :].reshape(len(pixels), -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
+    header = struct.pack(">IIBBBBB", *pixels.shape[::-1], depth, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), *parts, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in chunks)
+
+
 def palette_png(indices: np.ndarray, palette: dict[int, tuple[int, int, int]]) -> bytes:
-    """A PNG of colour type 3, as VOC has them."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
+    """As VOC has them."""
     entries = b"".join(bytes(palette.get(index, (1, 2, 3))) for index in range(256))
-    rows = b"".join(b"\0" + row.tobytes() for row in indices)
-    header = struct.pack(">IIBBBBB", *indices.shape[::-1], 8, 3, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"PLTE", entries), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    return png(indices, 8, 3, (b"PLTE", entries))
 
 
 def write_ids(folder: Path, mask: np.ndarray) -> str:
@@ -319,3 +325,15 @@ def test_recorded_labels_are_read(shared_data: Path) -> None:
     assert len(labels.stems()) == 101
     mask = labels.read(labels.stems()[0])
     assert mask is not None and mask.shape == (360, 480) and set(np.unique(mask)) <= {*range(11), 255}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_ids_of_few_bits_are_those_that_were_written(tmp_path: Path, depth: int) -> None:
+    classes = [
+        {"id": i, "name": str(i), "color": [i, 0, 1], "cost": 0, "kind": "ground"} for i in range(min(2**depth, 16))
+    ]
+    mask = np.resize(np.arange(len(classes), dtype=np.uint8), (5, 7))
+    (tmp_path / "a.png").write_bytes(png(mask, depth, 0))
+    found = LabelFolder(tmp_path, "ids", ClassTable.from_dicts(classes)).read("a")
+    assert found is not None
+    np.testing.assert_array_equal(found, mask)

@@ -162,6 +162,7 @@ def test_folder_without_training_is_named(tmp_path: Path) -> None:
         ("/proc/nowhere/boxes", [], "cannot be written"),
         ("/proc/nowhere/boxes", ["--format", "torchscript"], "cannot be written"),
         ("boxes", ["--threads", "0"], "--threads is 0; give at least 1"),
+        ("boxes", ["--format", "torchscript", "--accept"], "--accept is for bundles"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_gate(

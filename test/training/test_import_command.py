@@ -29,7 +29,7 @@ from seg_perception.training.import_onnx import Preprocessing
 SKY, ROAD, BOX = range(3)
 
 
-def write_network(path: Path, *, labels: bool = False) -> Path:
+def write_network(path: Path, *, labels: bool = False, half: bool = False) -> Path:
     """Tells the boxes' scenes by their colours, in RGB of -1..1, at half the size."""
     colours = np.array([[60, 90, 200], [60, 60, 60], [230, 190, 30]]) / 127.5 - 1.0  # of sky, road and box
     weights = (2 * colours).astype(np.float32).reshape(3, 3, 1, 1)  # nearest colour: the largest 2 x.c - c.c
@@ -38,14 +38,16 @@ def write_network(path: Path, *, labels: bool = False) -> Path:
     if labels:
         nodes.append(helper.make_node("ArgMax", ["y"], ["ids"], axis=1, keepdims=0))
         kind, name = TensorProto.INT64, "ids"
+    dtype = np.float16 if half else np.float32
+    given = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "scenes",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, "h", "w"))],
-        [helper.make_tensor_value_info(name, kind, None)],
+        [helper.make_tensor_value_info("x", given, (1, 3, "h", "w"))],
+        [helper.make_tensor_value_info(name, kind if labels else given, None)],
         [
-            numpy_helper.from_array(weights, "w"),
-            numpy_helper.from_array(-(colours**2).sum(1).astype(np.float32), "b"),
+            numpy_helper.from_array(weights.astype(dtype), "w"),
+            numpy_helper.from_array(-(colours**2).sum(1).astype(dtype), "b"),
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -110,6 +112,15 @@ def test_labels_of_a_network_are_taken_as_they_are(scenes: Path, tmp_path: Path)
     result = load_engine(bundle).infer(image)
     assert np.unique(result.confidence).tolist() == [255]
     assert np.mean(result.mask[truth != 255] == truth[truth != 255]) > 0.95
+
+
+def test_what_cannot_be_quantized_is_imported_in_float(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_network(tmp_path / "scenes.onnx", half=True)
+    assert import_network(model, scenes, tmp_path / "imported", "--calibration", scenes / "val") == 0
+    assert set(Bundle.load(tmp_path / "imported").variants) == {"fp32"}
+    assert "int8 is refused: " in capsys.readouterr().out
 
 
 def test_without_frames_the_simulator_judges_and_there_is_no_int8(scenes: Path, tmp_path: Path) -> None:

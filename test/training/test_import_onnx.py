@@ -53,6 +53,8 @@ def colour_network(
         nodes.append(helper.make_node("ArgMax", ["features"], ["ids"], axis=1, keepdims=1))
         nodes.append(helper.make_node("Cast", ["ids"], ["mask"], to=TensorProto.INT32))
         kind = TensorProto.INT32
+    elif head == "softmax":
+        nodes.append(helper.make_node("Softmax", ["features"], ["mask"], axis=1))
     elif last:
         nodes.append(helper.make_node("Transpose", ["features"], ["mask"], perm=[0, 2, 3, 1]))
     else:
@@ -124,8 +126,25 @@ def test_confidence_is_the_softmax_of_the_winner() -> None:
     assert np.unique(confidence).tolist() == [round(255 * np.e / (np.e + 2))]
 
 
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_confidence_of_a_network_that_ends_in_softmax_is_its_own_probability(dtype: int) -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 2] = 51
+    result, sure = (
+        wrapped_engine(Network(colour_network(gain=gain, head="softmax", dtype=dtype), None)).infer(image)
+        for gain in (5.0, 40.0)
+    )
+    assert np.unique(result.mask).tolist() == [RED]
+    np.testing.assert_allclose(result.confidence, 255 * np.e / (np.e + 2), atol=1.0)
+    np.testing.assert_allclose(sure.confidence, 255 * np.e**8 / (np.e**8 + 2), atol=1.0)
+
+
 @settings(max_examples=15)
-@given(stride=st.integers(1, 9), head=st.sampled_from(["logits", "labels", "label_plane"]), seed=st.integers(0, 99))
+@given(
+    stride=st.integers(1, 9),
+    head=st.sampled_from(["logits", "softmax", "labels", "label_plane"]),
+    seed=st.integers(0, 99),
+)
 def test_coarse_outputs_are_enlarged_as_the_original_would_be(stride: int, head: str, seed: int) -> None:
     network = Network(colour_network(stride, head=head), None)
     images = [np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)]

@@ -141,6 +141,8 @@ def test_wrong_weights_are_told(lraspp: dict[str, Any], tmp_path: Path) -> None:
         ({"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [0.5] * 3}, 0.5, 0.25),
         ({"do_normalize": False}, 0.0, 1.0),
         ({"do_normalize": False, "do_rescale": False}, 0.0, 1 / 255),
+        ({"image_processor_type": "MobileViTImageProcessor"}, 0.0, 1.0),
+        ({"image_processor_type": "MobileViTImageProcessor", "do_flip_channel_order": True}, 0.0, 1.0),
     ],
 )
 def test_pixels_are_those_of_the_checkpoints_own_preprocessor(
@@ -153,7 +155,14 @@ def test_pixels_are_those_of_the_checkpoints_own_preprocessor(
     found = from_transformers(str(tmp_path)).preprocessing
     assert found is not None
     np.testing.assert_allclose([found.mean, found.std], [[mean] * 3, [std] * 3])
-    own = transformers.SegformerImageProcessor(do_resize=False, **document)
+    own = transformers.AutoImageProcessor.from_pretrained(tmp_path, do_resize=False, do_center_crop=False)
     expected = own(images=list(IMAGES[..., ::-1].copy()), return_tensors="np")["pixel_values"]
     got = np.concatenate([found.apply(image) for image in IMAGES]).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_a_checkpoint_without_its_head_is_refused(segformer: Path, tmp_path: Path) -> None:
+    config = transformers.SegformerConfig.from_pretrained(segformer)
+    transformers.SegformerModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelImportError, match="has no weights for .* decode_head"):
+        from_transformers(str(tmp_path))

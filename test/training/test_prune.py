@@ -66,7 +66,12 @@ def _shallow() -> PixelClassifier:
     return build("unet", "resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 16]}, 3).eval()
 
 
-@pytest.mark.parametrize("make", [_unet, _depthwise, _idle, _shallow])
+def _layer_norms() -> PixelClassifier:
+    torch.manual_seed(0)
+    return build("unet", "tu-convnext_atto", {"encoder_depth": 4, "decoder_channels": [32, 16]}, 3).eval()
+
+
+@pytest.mark.parametrize("make", [_unet, _depthwise, _idle, _shallow, _layer_norms])
 def test_pruned_network_is_smaller_and_loads_again(make) -> None:
     network, fresh = make(), make()
     before = cost(network, SIZE)
@@ -105,6 +110,24 @@ def test_network_that_cannot_be_pruned_is_refused() -> None:
     network = build("mask_rcnn", "tu-resnet10t", options, 3)
     with pytest.raises(TrainingError, match="mask_rcnn cannot be pruned"):
         prune(network, 0.3, 3)
+
+
+class _Views(nn.Module):
+    """Its channels are in the shape of a view, which pruning cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(16, 3, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.first(image)
+        logits: torch.Tensor = self.head(features.view(1, 16, 2, *image.shape[2:]).sum(2))
+        return logits
+
+
+def test_a_network_that_pruning_cannot_follow_is_refused() -> None:
+    with pytest.raises(TrainingError, match="cannot follow this network"):
+        prune(PixelClassifier(_Views(), 32).eval(), 0.3, 3)
 
 
 def test_command_prunes_trains_and_can_be_resumed(

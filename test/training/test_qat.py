@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install -r requirements/train.txt")
 pytest.importorskip("onnxruntime", reason="quantization needs ONNX Runtime: pip install -r requirements/runtime.txt")
@@ -84,10 +85,17 @@ def test_ranges_follow_the_input_in_training_only(images: list[np.ndarray]) -> N
     assert low < before[0] and high > before[1]
 
 
-def test_command_fine_tunes_what_export_reads(training: Path, tmp_path: Path) -> None:
+def test_command_fine_tunes_what_export_reads(
+    training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["qat", "--training", str(training), "--out", str(tmp_path / "out"), "--steps", "4"]
     assert main(arguments) == 0
     before, after = Trained.load(training), Trained.load(tmp_path / "out")
     assert not before.ranges
     assert len(after.ranges) == sum(isinstance(module, nn.Conv2d) for module in after.network.modules())
     assert main(arguments) == 2  # holds a training already
+    capsys.readouterr()
+    config = tmp_path / "boxes.yaml"
+    config.write_text(yaml.safe_dump(before.config.to_dict()))
+    assert main(["train", "--config", str(config), "--out", str(tmp_path / "out"), "--resume"]) == 2
+    assert "resume with the command that began it" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,9 @@ street = pytest.importorskip("seg_perception.simulation.street", reason="renderi
 from box_scenes import CLASSES
 
 from seg_perception.core.classes import ClassTable
+from seg_perception.core.errors import DataError
+from seg_perception.core.labels import LabelFolder
+from seg_perception.simulation.labels import Label
 from seg_perception.training import simulated
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import Source, load_sources
@@ -33,11 +37,42 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def _load(document: dict[str, Any], cache: Path, frames: int) -> Source:
-    entry = {"cache": str(cache), "frames": frames, "first_seed": 2, "size": [64, 48], "remap": {8: 2}}
+    return _remapped(document, cache, frames, {8: 2})
+
+
+def _remapped(
+    document: dict[str, Any], cache: Path, frames: int, remap: dict[int | str, int], classes: Any = CLASSES
+) -> Source:
+    entry = {"cache": str(cache), "frames": frames, "first_seed": 2, "size": [64, 48], "remap": remap}
     document["train"] = {"simulation": [entry]}
     config = TrainingConfig.from_dict(document)
-    (source,) = load_sources(config, config.train, ClassTable.from_dicts(CLASSES))
+    (source,) = load_sources(config, config.train, ClassTable.from_dicts(classes))
     return source
+
+
+def _seen(source: Source) -> set[int]:
+    return {int(value) for _, labels in source.samples for value in np.unique(labels)}
+
+
+def test_classes_of_the_simulator_are_known_by_name(
+    document: dict[str, Any], tmp_path: Path, rendered: list[int]
+) -> None:
+    assert rendered == []
+    with pytest.raises(DataError, match=r"label 8 \(car\) is not in the class table"):
+        _seen(_remapped(document, tmp_path, 1, {}))
+    assert _seen(_remapped(document, tmp_path, 1, {"car": 1})) == {1}
+    named = [{**CLASSES[0], "name": "car"}, *CLASSES[1:]]
+    assert _seen(_remapped(document, tmp_path, 1, {}, named)) == {0}
+
+
+def test_the_simulators_classes_are_those_that_the_labels_are_read_as(tmp_path: Path) -> None:
+    table = ClassTable.load(Path(__file__).parents[2] / "config" / "classes" / "camvid.yaml")
+    picture = np.array([[int(label) for label in Label]], np.uint8)
+    assert cv2.imwrite(str(tmp_path / "0.png"), picture)
+    named = {entry.name: entry.id for entry in table.classes}
+    expected = [named.get(label.name.lower(), 255) for label in Label]
+    found = LabelFolder(tmp_path, "camvid", table).read("0")
+    assert found is not None and found.tolist() == [expected] and len(set(expected)) == 12
 
 
 def test_each_frame_is_rendered_once(document: dict[str, Any], tmp_path: Path, rendered: list[int]) -> None:

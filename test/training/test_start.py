@@ -131,3 +131,31 @@ def test_a_start_that_is_not_there_is_named(
 @pytest.mark.parametrize("folder", sorted((ROOT / "config" / "models").iterdir()), ids=lambda folder: folder.name)
 def test_the_shipped_bundles_can_be_trained_on(folder: Path) -> None:
     assert Trained.load(folder).config.name == folder.name
+
+
+def _with_classes(document: dict[str, Any], folder: Path, **changes: Any) -> Path:
+    """A configuration whose class `road` is changed."""
+    classes = [{**entry, **changes} if entry["name"] == "road" else entry for entry in CLASSES]
+    (folder / "classes.yaml").write_text(yaml.safe_dump({"classes": classes}))
+    config = folder / "boxes.yaml"
+    config.write_text(yaml.safe_dump({**document, "classes": str(folder / "classes.yaml")}))
+    return config
+
+
+def test_costs_of_classes_are_those_of_the_configuration(
+    training: Path, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["schedule"].update(steps=64, validate_every=4)
+    config = _with_classes(document, tmp_path, cost=55)
+    costs = {entry.name: entry.cost for entry in Trained.load(training, config).table.classes}
+    assert costs["road"] == 55
+    out = tmp_path / "out"
+    shutil.copytree(training, out)
+    assert main(["train", "--config", str(config), "--out", str(out), "--resume"]) == 0
+    assert Trained.load(out, None, checkpoint.LAST).table == Trained.load(training, config).table
+
+
+def test_classes_of_other_names_are_refused(training: Path, document: dict[str, Any], tmp_path: Path) -> None:
+    config = _with_classes(document, tmp_path, name="street")
+    with pytest.raises(TrainingError, match="its classes are sky, street, box; .* trained with sky, road, box"):
+        Trained.load(training, config)
