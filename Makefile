@@ -48,10 +48,10 @@ lint: $(BUILD) $(TESTING)
 benchmark: $(BUILD)
 	@$(RUN) python -m seg_perception.cli benchmark $(ARGS)
 
-## clean      remove everything that set-up and runs have made
+## clean      remove what set-up and runs have made here; rendered streets stay in ~/.cache/seg_perception
 .PHONY: clean
 clean:
-	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build install log out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: help
 help:

@@ -22,7 +22,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from seg_perception.core.camera_topics import below, beside
 from seg_perception.core.errors import DataError
-from seg_perception.core.fastdds import profile_variables
+from seg_perception.core.fastdds import large_images_profile, profile_variables, scarce_shared_memory
 from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
@@ -66,9 +66,11 @@ def large_image_transport() -> list[Action]:
         if os.environ.get(name):
             return [LogInfo(msg=f"Fast DDS uses your {name}={os.environ[name]}")]
     name = profile_variables()[0]
-    profile = str(SHARE / "config" / "fastdds_large_images.xml")
+    profile = str(large_images_profile(SHARE))
     hint = f"the camera driver needs it as well: export {name}={profile}"
-    return [SetEnvironmentVariable(name, profile), LogInfo(msg=f"Fast DDS profile for large images is set; {hint}")]
+    warnings = [LogInfo(msg=scarce) for scarce in (scarce_shared_memory(),) if scarce]
+    told = LogInfo(msg=f"Fast DDS profile for large images is set; {hint}")
+    return [SetEnvironmentVariable(name, profile), told, *warnings]
 
 
 def nodes(context: LaunchContext) -> list[Action]:

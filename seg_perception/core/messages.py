@@ -96,10 +96,19 @@ def compressed_to_bgr(msg: Any) -> NDArray[np.uint8]:
         complete = b"IEND" in data[-12:]
     else:
         raise ImageError(f"{what} is neither JPEG nor PNG; publish one of them, or set image_transport: raw")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if complete else None
+    image = decoded(data) if complete else None
     if image is None:
-        raise ImageError(f"{what} is truncated or corrupt; check the camera driver and the network")
+        raise ImageError(f"{what} is truncated, corrupt or too large; check the camera driver and the network")
     return image
+
+
+def decoded(data: bytes | memoryview) -> NDArray[np.uint8] | None:
+    """An encoded picture → (H, W, 3) uint8 BGR; None for what is none, or too large to be decoded."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if len(data) else None
+    except cv2.error:  # more pixels than OpenCV takes
+        return None
+    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 def image_to_mask(msg: Any) -> NDArray[np.uint8]:

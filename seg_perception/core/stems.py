@@ -1,11 +1,18 @@
-"""Images and labels belong to each other by the names of their files without suffix."""
+"""Pictures in folders; images and labels belong to each other by the names of their files without suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
+
+
+def pictures(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
+    """The files of these suffixes (lower case), sorted; hidden ones are no pictures, like macOS's ._name.jpg."""
+    return sorted(
+        path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    )
 
 
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:

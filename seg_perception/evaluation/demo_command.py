@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     summary = report(args.out, frame_of, material, bundle, args.device, args.rate)
     write_whole(args.out / "summary.json", json.dumps(_plain(summary), indent=2) + "\n", DataError)
     _print(args.out, summary)
+    _require_results(args.out, summary, with_grid=not material.why_no_grid)
     return 0
 
 
@@ -78,6 +79,17 @@ def _check_out(out: Path, played: Path | None) -> None:
     for name in () if recorded_by_demo(out) else (*_RESULTS, bag.name, PARAMETERS_FILE, LOGS_FOLDER):
         if (out / name).exists():
             raise DataError(f"{out / name} was not made here by a demo, which would replace it; choose another --out")
+
+
+def _require_results(out: Path, summary: dict[str, Any], *, with_grid: bool) -> None:
+    """Raises DataError, with the node's last warning, where it has made nothing."""
+    made = {"segmenter": summary["masks_out"]} | ({"grid_mapper": summary["grids_out"]} if with_grid else {})
+    for node, count in made.items():
+        if not count:
+            log = out / LOGS_FOLDER / f"{node}.log"
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            warnings = [line for line in lines if "[WARN]" in line or "[ERROR]" in line]
+            raise DataError(f"{node} has published nothing: {(warnings or ['it gave no reason'])[-1]} (all in {log})")
 
 
 def _plain(value: Any) -> Any:

@@ -154,7 +154,7 @@ def _beside(image: NDArray[np.uint8], overlay: NDArray[np.uint8]) -> NDArray[np.
 
 
 def _scaled(image: NDArray[np.uint8], height: int) -> tuple[int, int]:
-    return round(image.shape[1] * height / image.shape[0]), height
+    return max(1, round(image.shape[1] * height / image.shape[0])), height
 
 
 def _same_size(recording: Recording, stamps: Container[int]) -> Iterator[NDArray[np.uint8]]:

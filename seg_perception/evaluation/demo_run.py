@@ -115,6 +115,9 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> Sections:
         assert material.mount
         nodes["grid_mapper"] = {
             "autostart": True,
+            "cameras": [""],
+            "world_frame": Robot.world_frame,
+            "base_frame": Robot.base_frame,
             "pose_source": "odometry",
             "publish_rate": 2.0 * request.rate_hz,
             **_mount_parameters(material.mount),

@@ -13,6 +13,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.fastdds import free_shared_memory_mib, scarce_shared_memory
 
 _SETUP = "make setup, or source your ROS 2 installation and install/setup.bash"
 
@@ -58,6 +59,8 @@ def _ros() -> Iterator[Finding]:
     yield _package("messages of this package", "seg_perception.msg", essential=True, advice=_SETUP)
     middleware = os.environ.get("RMW_IMPLEMENTATION", "default of the ROS distribution")
     yield Finding("middleware", middleware)
+    scarce = scarce_shared_memory()
+    yield Finding("shared memory", scarce or f"{free_shared_memory_mib()} MiB free", not scarce)
     yield _package("cv_bridge", "cv_bridge", advice="not needed: images are converted without it")
     yield _package("tf2_ros", "tf2_ros", advice="ros-$ROS_DISTRO-tf2-ros; else odometry and mount parameters")
     yield _package("vision_msgs", "vision_msgs", advice="ros-$ROS_DISTRO-vision-msgs, for LabelInfo")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import writing
 from seg_perception.evaluation.material import Frame, Motion, Mount, RawImage
 from seg_perception.simulation.version import simulation_version
 
@@ -85,9 +86,10 @@ def rendered_drive(request: DriveRequest) -> Path:
     if not (folder / DRIVE_FILE).is_file():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         try:
-            _render(request, unfinished)
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.rename(folder)
+            with writing(folder, DataError):  # XDG_CACHE_HOME says where else
+                _render(request, unfinished)
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import ImageError
-from seg_perception.core.messages import AS_STORED, compressed_to_bgr, image_to_bgr
+from seg_perception.core.messages import compressed_to_bgr, decoded, image_to_bgr
 from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_STAMP, Frame
@@ -105,7 +104,7 @@ def _read_file(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {error.strerror or error}") from error
     if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
         return compressed_to_bgr(EncodedImage(path.suffix[1:], data))
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if data else None
+    image = decoded(data)
     if image is None:
         raise ImageError(f"{path}: not a readable image; remove it or convert it to PNG")
-    return np.asarray(image, np.uint8)
+    return image

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import DataError
-from seg_perception.core.stems import by_stem
+from seg_perception.core.stems import by_stem, pictures
 from seg_perception.evaluation.bag_material import camera_topics
 from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import UNDECODABLE, ZERO_STAMP, Frame
@@ -60,7 +60,7 @@ class FolderSource:
         """labelled: labels belong to the images by their names. Raises DataError, also where two have one name then."""
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder of images; check the path")
-        self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)
+        self._paths = pictures(folder.iterdir(), IMAGE_FILES)
         if not self._paths:
             raise DataError(f"{folder}: no images in it; put {', '.join(IMAGE_FILES)} files there")
         if labelled:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from seg_perception.core.errors import DataError
-from seg_perception.core.messages import AS_STORED
-from seg_perception.core.stems import by_stem
+from seg_perception.core.messages import decoded
+from seg_perception.core.stems import by_stem, pictures
 from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
 
 _COMPRESSED = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
@@ -25,7 +22,7 @@ class FolderMaterial:
 
     def __init__(self, folder: Path) -> None:
         known = {*_COMPRESSED, *_DECODED}
-        self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
+        self._paths = pictures(folder.iterdir(), known)
         if not self._paths:
             raise DataError(f"{folder}: no images in it; put {', '.join(sorted(known))} files there")
         self.names = [path.name for path in self._paths]
@@ -42,7 +39,7 @@ class FolderMaterial:
         data = path.read_bytes()
         if self.compressed:
             return Frame(EncodedImage(_COMPRESSED[path.suffix.lower()], data))
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if data else None
+        image = decoded(data)
         if image is None:
             raise DataError(f"{path}: not a readable image; remove it or convert it to PNG")
-        return Frame(RawImage.from_bgr(image.astype(np.uint8, copy=False)))
+        return Frame(RawImage.from_bgr(image))

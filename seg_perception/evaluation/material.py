@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError
-from seg_perception.core.messages import AS_STORED
+from seg_perception.core.messages import decoded
 from seg_perception.core.pose import Transform
 
 
@@ -118,8 +117,7 @@ def open_material(path: Path, topic: str = "") -> Material:
 def decode(image: RawImage | EncodedImage) -> NDArray[np.uint8] | None:
     """(H, W, 3) uint8 BGR for a picture in a report; None for encodings that need the camera driver's own knowledge."""
     if isinstance(image, EncodedImage):
-        decoded = cv2.imdecode(np.frombuffer(image.data, np.uint8), AS_STORED)
-        return None if decoded is None else decoded.astype(np.uint8, copy=False)
+        return decoded(image.data)
     channels = {"bgr8": 3, "rgb8": 3, "mono8": 1}.get(image.encoding)
     if channels is None:
         return None

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from seg_perception.core.errors import SegPerceptionError
-from seg_perception.core.fastdds import profile_variables
+from seg_perception.core.fastdds import large_images_profile, profile_variables
 from seg_perception.core.share import share_folder
 
 _PR_SET_PDEATHSIG = 1
@@ -122,7 +122,7 @@ class NodeGroup:
         require_ros()
         log_folder.mkdir(parents=True, exist_ok=True)
         self._log_folder = log_folder
-        self._environment = private_environment()
+        self._environment = {"ROS_LOG_DIR": str(log_folder / "ros"), **private_environment()}
         self._nodes: list[NodeProcess] = []
 
     def start(self, name: str, arguments: Sequence[str]) -> NodeProcess:
@@ -199,7 +199,7 @@ def private_environment() -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment["RCUTILS_COLORIZED_OUTPUT"] = "0"
     if not environment.keys() & set(profile_variables()):
-        environment[profile_variables()[0]] = str(share_folder() / "config" / "fastdds_large_images.xml")
+        environment[profile_variables()[0]] = str(large_images_profile(share_folder()))
     return environment
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.stems import by_stem
+from seg_perception.core.stems import by_stem, pictures
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -44,7 +44,7 @@ LAYOUTS = {
 def images_of(root: Path, layout: Layout, split: str) -> list[Path]:
     """The images of a split, sorted. Raises DataError: there is none, two have one name, or a listed one is missing."""
     folder = root / layout.images.format(split=split)
-    found = by_stem(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = by_stem(pictures(folder.rglob("*"), IMAGE_SUFFIXES))
     if not found:
         raise DataError(f"{folder}: no image (*{', *'.join(IMAGE_SUFFIXES)}); check path, layout and split")
     if not layout.stems:

@@ -181,3 +181,12 @@ def test_a_node_that_cannot_start_is_named_with_its_reason(tmp_path: Path) -> No
     assert done.returncode == 2
     assert "segmenter" in done.stderr and "configure failed" in done.stderr
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_demo_without_a_mask_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "0.png").write_bytes(b"no picture")
+    done = demo("--images", images, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "segmenter has published nothing" in done.stderr and "neither JPEG nor PNG" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,20 @@ def test_a_folder_with_other_formats_goes_out_decoded(tmp_path: Path) -> None:
     for frame in material:
         assert isinstance(frame.image, RawImage) and frame.image.encoding == "bgr8"
         np.testing.assert_array_equal(decode(frame.image), picture)
+
+
+def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "._a.png").write_bytes(b"macOS keeps its notes there")
+    assert open_material(tmp_path).names == ["a.png"]
+
+
+def test_a_picture_too_large_for_opencv_is_none() -> None:
+    content = bytearray(cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))[1].tobytes())
+    content[16:24] = struct.pack(">II", 40_000, 40_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    assert decode(EncodedImage("png", bytes(content))) is None
 
 
 @pytest.mark.parametrize("beside", ["b.png", "b.bmp"])

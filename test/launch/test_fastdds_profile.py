@@ -14,18 +14,19 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 HERE = Path(__file__).resolve().parent
-PROFILE = HERE.parents[1] / "config" / "fastdds_large_images.xml"
+CONFIG = HERE.parents[1] / "config"
 COUNT = 20
 
 
-def test_best_effort_images_of_a_camera_arrive(client):
+@pytest.mark.parametrize("profile", ["fastdds_large_images.xml", "fastdds_large_images_8_mib.xml"])
+def test_best_effort_images_of_a_camera_arrive(client, profile):
     """By default, not one of them does: an image is larger than Fast DDS's shared memory."""
     if not rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         pytest.skip(f"the profile is for Fast DDS, not for {rclpy.get_rmw_implementation_identifier()}")
     if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
         pytest.skip("ROS_LOCALHOST_ONLY replaces the transports of a profile")
     images = client.collect(Image, "image", qos_profile_sensor_data)
-    profiles = {f"{name}_DEFAULT_PROFILES_FILE": str(PROFILE) for name in ("FASTDDS", "FASTRTPS")}
+    profiles = {f"{name}_DEFAULT_PROFILES_FILE": str(CONFIG / profile) for name in ("FASTDDS", "FASTRTPS")}
     command = [sys.executable, str(HERE / "large_image_publisher.py"), str(COUNT)]
     subprocess.run(command, env={**os.environ, **profiles}, check=True, timeout=120)
     assert len(images) > COUNT / 2
