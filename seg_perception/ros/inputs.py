@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from seg_perception.core.fastdds import profile_variables
+from seg_perception.core.fastdds import large_images_profile, profile_variables
 from seg_perception.ros.diagnostics import Finding, Level
 from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.qos import IncompatiblePublisher
@@ -122,5 +123,5 @@ class WatchedInput:
 def _large_images() -> str:
     return (
         "; large images get lost in the default configuration of DDS: start publisher and subscriber with "
-        f"{profile_variables()[0]}=<share>/config/fastdds_large_images.xml, or set the parameter reliability: reliable"
+        f"{profile_variables()[0]}={large_images_profile(Path('<share>'))}, or set the parameter reliability: reliable"
     )

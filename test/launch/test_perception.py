@@ -187,4 +187,4 @@ def test_shipped_fast_dds_profile_is_named_where_the_user_has_none(launch):
     environment = {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "FASTDDS_DEFAULT_PROFILES_FILE": ""}
     started = launch("perception.launch.py", {**environment, "FASTRTPS_DEFAULT_PROFILES_FILE": ""}, robot="tank")
     started.returncode()
-    assert "fastdds_large_images.xml" in started.log
+    assert "/config/fastdds_large_images" in started.log
