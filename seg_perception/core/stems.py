@@ -9,9 +9,14 @@ from seg_perception.core.errors import DataError
 
 
 def pictures(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
-    """The files of these suffixes (lower case), sorted; hidden ones are no pictures, like macOS's ._name.jpg."""
+    """What has these suffixes (lower case), sorted, but for folders and hidden files, like macOS's ._name.jpg.
+
+    A link that leads nowhere is among them: it is missing, and not to be passed over.
+    """
     return sorted(
-        path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+        path
+        for path in paths
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
     )
 
 

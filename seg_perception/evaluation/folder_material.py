@@ -36,7 +36,10 @@ class FolderMaterial:
         return list(by_stem(self._paths))
 
     def _frame(self, path: Path) -> Frame:
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}; remove it, or copy it again") from error
         if self.compressed:
             return Frame(EncodedImage(_COMPRESSED[path.suffix.lower()], data))
         image = decoded(data)
