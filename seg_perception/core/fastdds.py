@@ -31,7 +31,7 @@ def scarce_shared_memory() -> str:
         return ""
     return (
         f"{_SHARED_MEMORY} has {free} MiB: images above 8 MiB, or of many cameras, may be lost; "
-        "start the container with --shm-size=1g or --ipc=host"
+        "a container has more with --shm-size=1g or --ipc=host"
     )
 
 

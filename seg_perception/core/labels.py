@@ -125,9 +125,9 @@ def _decoded(path: Path) -> NDArray[Any] | None:
     """The values as stored; OpenCV stretches grey of 1, 2 and 4 bits to 0..255. None for what is no picture."""
     try:
         content = np.fromfile(path, np.uint8)
-    except OSError:
+        picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    except (OSError, cv2.error):
         return None
-    picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     depth = int(content[_PNG_DEPTH]) if content[:8].tobytes() == _PNG else 8
     if picture is None or picture.ndim == 3 or depth >= 8:
         return picture

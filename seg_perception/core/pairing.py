@@ -126,5 +126,5 @@ def _same_calibration(a: Any, b: Any) -> bool:
         == (b.width, b.height, b.distortion_model, b.binning_x, b.binning_y, b.roi)
         and np.array_equal(a.k, b.k)
         and np.array_equal(a.d, b.d)
-        and np.array_equal(a.p, b.p)
+        and np.array_equal(a.p, b.p, equal_nan=True)  # of raw images, P may be anything
     )

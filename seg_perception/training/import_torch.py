@@ -73,6 +73,7 @@ def from_transformers(source: str) -> Checkpoint:
     except Exception as error:  # transformers, its hub and safetensors raise what they like
         raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({_one_line(error)})") from error
     lacking = sorted(str(name) for kind in ("missing_keys", "mismatched_keys") for name in told[kind])
+    lacking = [name for name in lacking if not name.endswith("num_batches_tracked")]  # old files have no such counters
     if lacking:
         raise ModelImportError(
             f"{source}: has no weights for {len(lacking)} tensors of the network, e.g. {lacking[0]}, which would be "
