@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Exception:  # Python's own exit code would be 1, which `evaluate` has for a missed threshold
+    except Exception:  # noqa: BLE001 (Python's own exit code would be 1, which `evaluate` has for a missed threshold)
         traceback.print_exc()
         return EXIT_ERROR
 

@@ -13,6 +13,7 @@ from seg_perception.core.alignment import aligned
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED
 from seg_perception.core.errors import ImageError
+from seg_perception.core.pictures import decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +28,10 @@ class EgoMask:
         """From an image file: the pixels that are not 0. Raises ImageError."""
         advice = "give a PNG whose non-zero pixels show the robot"
         try:
-            data = np.frombuffer(Path(path).expanduser().read_bytes(), np.uint8)
+            data = Path(path).expanduser().read_bytes()
         except OSError as error:
             raise ImageError(f"ego_mask {path}: {error.strerror or error}; {advice}") from error
-        pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+        pixels = decoded(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None:
             raise ImageError(f"ego_mask {path}: not an image that can be read; {advice}")
         return cls(pixels > 0)

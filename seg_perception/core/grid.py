@@ -9,6 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+UNKNOWN = -1
+FREE_BELOW, OCCUPIED_FROM = 25, 65
+"""Values of a nav_msgs/OccupancyGrid: 0..24 count as free, 65..100 as occupied, as in Nav2's map_server."""
+
 Number = TypeVar("Number", bound=np.generic)
 Interval = tuple[float, float]
 """Least and largest."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.label_forms import FORMS, Label, LabelSource, colour_code, colour_name
+from seg_perception.core.pictures import decoded
 from seg_perception.core.yaml_file import load_yaml
 
 UNLABELLED_NAME = "unlabelled"
@@ -65,7 +66,7 @@ class LabelFolder:
         path = self._source.files.get(stem)
         if path is None:
             return None
-        picture = _decoded(path)
+        picture = _stored(path)
         if picture is None:
             raise DataError(f"{path}: cannot be decoded; replace it, or remove it with its image")
         labels = self._source.labels(stem, picture.ndim == 3)
@@ -121,14 +122,14 @@ def load_remap(path: Path, table: ClassTable) -> dict[int | str, int]:
     return {label: targets[target] for label, target in document.items()}
 
 
-def _decoded(path: Path) -> NDArray[Any] | None:
+def _stored(path: Path) -> NDArray[Any] | None:
     """The values as stored; OpenCV stretches grey of 1, 2 and 4 bits to 0..255. None for what is no picture."""
     try:
-        content = np.fromfile(path, np.uint8)
-        picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    except (OSError, cv2.error):
+        content = path.read_bytes()
+    except OSError:
         return None
-    depth = int(content[_PNG_DEPTH]) if content[:8].tobytes() == _PNG else 8
+    picture = decoded(content, cv2.IMREAD_UNCHANGED)
+    depth = content[_PNG_DEPTH] if content.startswith(_PNG) else 8
     if picture is None or picture.ndim == 3 or depth >= 8:
         return picture
     return np.asarray(picture // (255 // (2**depth - 1)), np.uint8)

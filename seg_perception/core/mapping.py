@@ -14,12 +14,13 @@ from seg_perception.core.class_codes import NOTHING, ClassCodes
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.depth import MeasuredView, measure
 from seg_perception.core.evidence import COVERED, NOT_FREE, Evidence, ViewError, confidence_weights, observe, overhung
-from seg_perception.core.grid import GridSpec, RollingGrid
+from seg_perception.core.grid import OCCUPIED_FROM, UNKNOWN, GridSpec, RollingGrid
 from seg_perception.core.ground import PolarMap, Viewpoint
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.pose import Transform
 
-UNKNOWN = -1
+_OCCUPIED_LOG_ODDS = log((OCCUPIED_FROM - 0.5) / (100.5 - OCCUPIED_FROM))
+"""From here on, the value of a cell is rounded to OCCUPIED_FROM or more."""
 
 Mark = TypeVar("Mark", np.float32, np.uint16)
 Value = TypeVar("Value", np.uint8, np.uint16)
@@ -138,7 +139,8 @@ class GridMapper:
 
     def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""
-        return self._centres(self._faded(stamp_s) >= log(0.65 / 0.35), ground_z)
+        occupied = max(_OCCUPIED_LOG_ODDS, self._config.known_log_odds)
+        return self._centres(self._faded(stamp_s) >= occupied, ground_z)
 
     def class_cells(self, stamp_s: float, ground_z: float = 0.0) -> ClassCells:
         """The class of the newest ground seen in each known cell, or of the obstacle whose foot is in it.

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import CameraError, ImageError, TransformError
+from seg_perception.core.pictures import decoded
 from seg_perception.core.pose import Transform
 
 _NS = 1_000_000_000
-
-AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-"""How images are decoded, to BGR and not rotated by EXIF: calibrations and labels belong to the pixels as stored."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +100,6 @@ def compressed_to_bgr(msg: Any) -> NDArray[np.uint8]:
     return image
 
 
-def decoded(data: bytes | memoryview) -> NDArray[np.uint8] | None:
-    """An encoded picture → (H, W, 3) uint8 BGR; None for what is none, or too large to be decoded."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED) if len(data) else None
-    except cv2.error:  # more pixels than OpenCV takes
-        return None
-    return None if image is None else image.astype(np.uint8, copy=False)
-
-
 def image_to_mask(msg: Any) -> NDArray[np.uint8]:
     """mono8 Image → (H, W) uint8, contiguous. Raises ImageError."""
     if msg.encoding != "mono8":
@@ -167,11 +156,6 @@ def _rectified(info: Any, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
             "calibrate the camera, or take the raw images"
         )
     return matrix
-
-
-def stamp_to_s(stamp: Any) -> float:
-    """Stamp → seconds."""
-    return stamp.sec + stamp.nanosec / _NS
 
 
 def stamp_to_ns(stamp: Any) -> int:

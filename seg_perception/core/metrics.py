@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
-
-FREE_BELOW = 25
-"""Grid values 0..24 count as free."""
-
-OCCUPIED_FROM = 65
-"""Grid values 65..100 count as occupied."""
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM
 
 
 def confusion(mask: NDArray[np.uint8], labels: NDArray[np.uint8], n_classes: int) -> NDArray[np.int64]:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seg_perception.core.errors import DataError
+from seg_perception.core.yaml_file import load_yaml
 
 Sections = dict[str, dict[str, Any]]
 """Name of a node, perhaps with wildcards → its parameters by dotted names."""
@@ -35,8 +34,8 @@ def robot_files(share: Path, robot: str, params_file: str) -> list[Path]:
 def read_sections(file: Path) -> Sections:
     """What a file of ROS parameters holds. Raises DataError."""
     try:
-        return _sections_of(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
+        return _sections_of(load_yaml(file) or {})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{file}: cannot be read as ROS parameters ({error})") from error
 
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError
+from seg_perception.core.pictures import decoded
 from seg_perception.core.share import share_folders
 from seg_perception.core.writable import require_writable, writing
 from seg_perception.engines.manifest import Accepted, FileRef, InputSpec, Manifest, Variant, require_plain_name
@@ -36,7 +37,7 @@ GOLDEN_IMAGE_FILE = "golden.png"
 MODEL_FILE = "model.{variant}.{format}"
 GOLDEN_MASK_FILE = "golden.{variant}.png"
 WEIGHTS_FILE = "weights.pt"
-DEFAULT_GOLDEN_AGREEMENT = 0.98
+_GOLDEN_AGREEMENT = 0.98
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Bundle:
 
     def _read_png(self, reference: FileRef, flags: int) -> NDArray[np.uint8]:
         content = self._read(reference)
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+        pixels = decoded(content, flags)
         if pixels is None:
             raise BundleError(f"{self.root / reference.file}: not an image; export the bundle again")
         return np.asarray(pixels, np.uint8)
@@ -189,7 +190,6 @@ def write_bundle(
     input_spec: InputSpec,
     golden_image: NDArray[np.uint8],
     variants: Sequence[NewVariant],
-    golden_agreement: float = DEFAULT_GOLDEN_AGREEMENT,
     extras: Mapping[str, bytes] | None = None,
     weights: bytes | None = None,
 ) -> Bundle:
@@ -212,7 +212,7 @@ def write_bundle(
             table=table,
             input=input_spec,
             golden_image=_write(fresh / GOLDEN_IMAGE_FILE, _png(golden_image)),
-            golden_agreement=golden_agreement,
+            golden_agreement=_GOLDEN_AGREEMENT,
             weights=None if weights is None else _write(fresh / WEIGHTS_FILE, weights),
             variants={variant.name: _write_variant(fresh, variant) for variant in variants},
         )

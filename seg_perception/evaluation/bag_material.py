@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.camera_topics import beside, is_rectified
-from seg_perception.core.errors import CameraError, DataError
-from seg_perception.core.messages import camera_from_info
+from seg_perception.core.errors import CameraError, DataError, TransformError
+from seg_perception.core.messages import camera_from_info, pose_from_msg
+from seg_perception.core.poses import PoseBuffer
+from seg_perception.core.transform_tree import TransformTree
 from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
 from seg_perception.evaluation.material import EncodedImage, Frame, Motion, Mount, RawImage
 
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": False, "sensor_msgs/msg/CompressedImage": True}
 _BASE_FRAMES = ("base_link", "base_footprint")
 _NOT_A_CAMERA = ("mask", "confidence", "overlay", "depth", "label")
-_MAX_GAP_S = 0.5
+_MAX_GAP_NS = 500_000_000
+_EVER_NS = 1 << 62
+
+
+class _Odometry(NamedTuple):
+    """stamp: ns. speed: m/s along base_link's x. yaw_rate: rad/s."""
+
+    stamp: int
+    world_from_base: pose.Transform
+    speed: float
+    yaw_rate: float
+
+    @classmethod
+    def of(cls, message: Any, received: int) -> _Odometry:
+        """Of a nav_msgs/Odometry; when it was recorded, ns, counts where it has no stamp. Raises TransformError."""
+        twist, placed = message.twist.twist, pose_from_msg(message.pose.pose)
+        return cls(stamp_ns(message.header) or received, placed, twist.linear.x, twist.angular.z)
 
 
 class BagMaterial:
@@ -30,14 +48,17 @@ class BagMaterial:
     def __init__(self, path: Path, topic: str = "") -> None:
         self._path = path
         self._infos: dict[str, Any] = {}
-        self._odometry: list[tuple[int, Motion]] = []
-        self._static: dict[str, tuple[str, pose.Transform]] = {}
+        self._odometry: list[_Odometry] = []
+        self._static = TransformTree()
         with open_bag(path) as bag:
             self._read_surroundings(bag)
             self._topics = self._select(bag, camera_topics(bag.topics, path, topic))
             self.names = [name for name in self._topics for _ in range(bag.count(name))]
             self.mount = self._mount(_frame_id(bag, self._topics[0]))
             self.compressed = _IMAGE_TYPES[bag.topics[self._topics[0]]]
+        self._poses = PoseBuffer(_EVER_NS, _MAX_GAP_NS)
+        for sample in self._odometry:
+            self._poses.add(sample.stamp, sample.world_from_base)
         self._cameras = {topic: self._camera(topic) for topic in self._topics}
         self.why_no_grid = self._why_no_grid()
 
@@ -57,19 +78,21 @@ class BagMaterial:
         return [str(stamp) if stamp and topic == labelled else "" for topic, stamp in stamps]
 
     def _read_surroundings(self, bag: Bag) -> None:
+        odometry = bag.odometry()
         wanted = [
             name
             for name, kind in bag.topics.items()
-            if kind in ("sensor_msgs/msg/CameraInfo", "nav_msgs/msg/Odometry") or name.endswith("tf_static")
+            if kind == "sensor_msgs/msg/CameraInfo" or name == odometry or name.endswith("tf_static")
         ]
         for name, received, message in bag.messages(wanted):
-            if bag.topics[name] == "sensor_msgs/msg/CameraInfo":
-                self._infos[name] = message
-            elif bag.topics[name] == "nav_msgs/msg/Odometry":
-                self._odometry.append((stamp_ns(message.header) or received, _motion(message)))
-            else:
-                self._add_static(message)
-        self._odometry.sort(key=lambda sample: sample[0])
+            with suppress(TransformError):  # what is no pose places nothing
+                if bag.topics[name] == "sensor_msgs/msg/CameraInfo":
+                    self._infos[name] = message
+                elif name == odometry:
+                    self._odometry.append(_Odometry.of(message, received))
+                else:
+                    self._static.add(message, static=True)
+        self._odometry.sort(key=lambda sample: sample.stamp)
 
     def _select(self, bag: Bag, topics: list[str]) -> list[str]:
         """Grids need one camera; where they are impossible all cameras are shown, as far as they publish alike."""
@@ -89,40 +112,23 @@ class BagMaterial:
         except CameraError:
             return None
 
-    def _add_static(self, message: Any) -> None:
-        for transform in message.transforms:
-            t, q = transform.transform.translation, transform.transform.rotation
-            matrix = pose.from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
-            self._static[transform.child_frame_id.lstrip("/")] = (transform.header.frame_id.lstrip("/"), matrix)
-
     def _mount(self, frame_id: str) -> Mount | None:
-        """Follows /tf_static from the optical frame up to base_link."""
-        frame, base_from_optical = frame_id.lstrip("/"), np.eye(4)
-        for _ in range(len(self._static) + 1):
-            if frame in _BASE_FRAMES:
-                base_from_body = base_from_optical @ pose.inverse(pose.BODY_FROM_OPTICAL)
-                roll, pitch, yaw = Rotation.from_matrix(base_from_body[:3, :3]).as_euler("xyz")
-                x, y, z = base_from_body[:3, 3]
-                return Mount(float(x), float(y), float(z), float(roll), float(pitch), float(yaw))
-            if frame not in self._static:
-                return None
-            frame, step = self._static[frame]
-            base_from_optical = step @ base_from_optical
-        return None
+        """By /tf_static, of the optical frame in base_link."""
+        base = next((frame for frame in _BASE_FRAMES if self._static.connects(frame, frame_id)), None)
+        if base is None:
+            return None
+        base_from_body = self._static.lookup(base, frame_id, 0) @ pose.inverse(pose.BODY_FROM_OPTICAL)
+        angles = Rotation.from_matrix(base_from_body[:3, :3]).as_euler("xyz")
+        return Mount(*base_from_body[:3, 3].tolist(), *angles.tolist())
 
     def _motion(self, stamp: int) -> Motion | None:
         """Odometry at a stamp (ns), interpolated between its neighbours."""
-        stamps = [sample[0] for sample in self._odometry]
-        after = bisect_left(stamps, stamp)
-        if after < len(stamps) and stamps[after] == stamp:
-            return self._odometry[after][1]
-        if after in (0, len(stamps)):
+        try:
+            world_from_base = self._poses.at(stamp)
+        except TransformError:
             return None
-        (t0, m0), (t1, m1) = self._odometry[after - 1 : after + 1]
-        if t1 - t0 > _MAX_GAP_S * 1e9:
-            return None
-        between = pose.interpolate(m0.world_from_base, m1.world_from_base, (stamp - t0) / (t1 - t0))
-        return Motion(between, m1.speed, m1.yaw_rate)
+        sample = self._odometry[bisect_left(self._odometry, stamp, key=lambda sample: sample.stamp)]
+        return Motion(world_from_base, sample.speed, sample.yaw_rate)
 
     def _why_no_grid(self) -> str:
         missing = []
@@ -161,9 +167,3 @@ def _image(message: Any, compressed: bool) -> RawImage | EncodedImage:
     if compressed:
         return EncodedImage(message.format, data)
     return RawImage(message.height, message.width, message.encoding, message.is_bigendian, message.step, data)
-
-
-def _motion(message: Any) -> Motion:
-    p, q = message.pose.pose.position, message.pose.pose.orientation
-    world_from_base = pose.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
-    return Motion(world_from_base, message.twist.twist.linear.x, message.twist.twist.angular.z)

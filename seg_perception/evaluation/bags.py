@@ -45,6 +45,11 @@ class Bag:
         """Number of messages of a topic."""
         return sum(c.msgcount for c in self._connections if c.topic == topic)
 
+    def odometry(self) -> str | None:
+        """The topic of the odometry: one that is called `odom`, else the first by name; None where there is none."""
+        topics = sorted(t for t, kind in self.topics.items() if kind == "nav_msgs/msg/Odometry" and self.count(t))
+        return next((t for t in topics if t.rsplit("/", 1)[-1] == "odom"), topics[0] if topics else None)
+
     def messages(self, topics: Collection[str], on_bad: BadMessage | None = None) -> Iterator[tuple[str, int, Any]]:
         """(topic, time of recording in ns, message) of some topics, in the order of recording.
 
@@ -54,7 +59,7 @@ class Bag:
         for connection, received, data in self._stored(topics):
             try:
                 message = self._deserialize(data, connection.msgtype)
-            except Exception as error:  # noqa: BLE001 (bytes that are no message fail in any way they like)
+            except Exception as error:
                 if on_bad is None:
                     raise _unreadable(self._path, error) from error
                 on_bad(connection.topic, str(error) or repr(error))
@@ -70,7 +75,7 @@ class Bag:
                 yield next(stored)
             except StopIteration:
                 return
-            except Exception as error:  # noqa: BLE001 (each storage format has exceptions of its own)
+            except Exception as error:
                 raise _unreadable(self._path, error) from error
 
     def _deserialize(self, data: bytes, msgtype: str) -> Any:

@@ -25,6 +25,7 @@ PARAMETERS_FILE, LOGS_FOLDER = "parameters.yaml", "logs"
 
 _SETTLE_S = 2.0
 _READY_S = 120.0
+_FASTEST_GRID_HZ = 100.0  # of the grid_mapper's publish_rate
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> Sections:
             "world_frame": Robot.world_frame,
             "base_frame": Robot.base_frame,
             "pose_source": "odometry",
-            "publish_rate": 2.0 * request.rate_hz,
+            "publish_rate": min(2.0 * request.rate_hz, _FASTEST_GRID_HZ),
             **_mount_parameters(material.mount),
         }
     return {f"/**/{name}": parameters for name, parameters in nodes.items()}

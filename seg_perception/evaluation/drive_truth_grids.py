@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seg_perception.core.grid import GridSpec, RollingGrid
+from seg_perception.core.grid import UNKNOWN, GridSpec, RollingGrid
 from seg_perception.core.mapper_config import MapperConfig
-from seg_perception.core.mapping import UNKNOWN
 from seg_perception.evaluation.drive_material import DriveMaterial
 from seg_perception.evaluation.drive_truth import DriveTruth
 

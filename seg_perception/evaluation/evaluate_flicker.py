@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_perception.core.grid import GridSpec
-from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
 from seg_perception.evaluation.sight import overlap
 
 _UNKNOWN, _FREE, _OCCUPIED, _UNSURE = range(4)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from seg_perception.core import pose
 from seg_perception.core.errors import DataError, TransformError
-from seg_perception.core.grid import GridSpec
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
 from seg_perception.core.messages import stamp_to_ns
-from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
 from seg_perception.core.waiting import NotYetError
 from seg_perception.evaluation.evaluate_frame import NO_TRUTH, Frame
 from seg_perception.evaluation.evaluate_source import TRUTH, Event

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import ImageError
-from seg_perception.core.messages import compressed_to_bgr, decoded, image_to_bgr
+from seg_perception.core.messages import compressed_to_bgr, image_to_bgr
+from seg_perception.core.pictures import decoded
 from seg_perception.core.stamps import StampGuard
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.evaluate_frame import STALE, UNDECODABLE, ZERO_STAMP, Frame

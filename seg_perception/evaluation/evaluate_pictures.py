@@ -128,7 +128,7 @@ def worst_of(entries: Collection[dict[str, Any]]) -> list[dict[str, Any]]:
             ranked = [list(frames)[position] for position in snapshot_indices(len(frames))]
         else:
             sign = 1.0 if kind == LOWEST_MIOU else -1.0
-            ranked = sorted(frames, key=lambda index: sign * frames[index][0]["value"])[:KEPT]  # noqa: B023
+            ranked = sorted(frames, key=lambda index: sign * frames[index][0]["value"])[:KEPT]
         chosen += [entry for index in ranked for entry in frames[index]]
     return chosen
 

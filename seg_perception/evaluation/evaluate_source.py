@@ -159,9 +159,9 @@ class BagSource:
         for topic, kind in bag.topics.items():
             if kind in _TF_TYPES and bag.count(topic):
                 chosen[topic] = (TF_STATIC if topic.endswith("tf_static") else TF), ""
-        odometry = sorted(t for t, kind in bag.topics.items() if kind == "nav_msgs/msg/Odometry" and bag.count(t))
+        odometry = bag.odometry()
         if odometry:
-            chosen[next((t for t in odometry if t.rsplit("/", 1)[-1] == "odom"), odometry[0])] = ODOMETRY, ""
+            chosen[odometry] = ODOMETRY, ""
         for topic, kind, msgtype in (
             (wanted.labels, LABELS, "sensor_msgs/msg/Image"),
             (wanted.truth_grid, TRUTH, "nav_msgs/msg/OccupancyGrid"),

@@ -121,7 +121,7 @@ class Truth:
     """All that is compared with, and the flicker, which needs no truth."""
 
     def __init__(
-        self, table: ClassTable, resize: Resize, max_range: float, labels: Labels | None, ground: Ground | None
+        self, table: ClassTable, resize: Resize, max_range: float, labels: Labels | None, ground: Ground
     ) -> None:
         self._n_classes = max(entry.id for entry in table.classes) + 1
         self._resize = resize
@@ -135,13 +135,11 @@ class Truth:
         """Take in labels and truth from the recording."""
         if self._labels:
             self._labels.note(event)
-        if self._ground:
-            self._ground.note(event, poses)
+        self._ground.note(event, poses)
 
     def complete(self, frame: Frame) -> bool:
         """Whether nothing that belongs to a frame may still come."""
-        sources = filter(None, (self._labels, self._ground))
-        return not any(source.pending(frame) for source in sources)
+        return not ((self._labels and self._labels.pending(frame)) or self._ground.pending(frame))
 
     def score(self, frame: Frame, poses: PoseLookup) -> None:
         """Compare a frame that has its mask."""
@@ -152,13 +150,12 @@ class Truth:
             self._score_mask(frame, self._labels)
         if frame.grid:
             frame.flicker["grid"] = self._grid_flicker.update(*frame.grid)
-            if self._ground and frame.view and frame.pose:
+            if frame.view and frame.pose:
                 self._ground.score(frame, Sight.of(frame.view, frame.pose, self._max_range), poses)
 
     def finish(self) -> None:
         """Nothing more comes."""
-        if self._ground:
-            self._ground.finish()
+        self._ground.finish()
 
     def _score_mask(self, frame: Frame, labels: Labels) -> None:
         assert frame.segmentation

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.messages import decoded
+from seg_perception.core.pictures import decoded
 from seg_perception.core.stems import by_stem, pictures
 from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
 

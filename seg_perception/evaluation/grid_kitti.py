@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
-from seg_perception.core.messages import AS_STORED
+from seg_perception.core.pictures import require_picture
 from seg_perception.core.pose import Transform
 
 TRUE_WIDTH_M = {8: 2.75, 12: 2.80, 16: 2.90, 20: 2.95, 30: 3.00, 40: 3.00}
@@ -49,7 +48,7 @@ class Lane:
 
 def measure_lane(folder: Path) -> Lane:
     """Put the true ego lane of um_000000 (KITTI road) onto the grid; raises DataError when its files are not good."""
-    image, lane = _read(folder / "image.png"), _read(folder / "gt_ego_lane.png")[..., 0] > 0
+    image, lane = require_picture(folder / "image.png"), require_picture(folder / "gt_ego_lane.png")[..., 0] > 0
     matrix, world_from_optical = _calibration(folder / "calib.txt")
     mask = np.where(lane, _LANE, _ELSEWHERE).astype(np.uint8)
     mapper = GridMapper(_TABLE, CONFIG)
@@ -77,10 +76,3 @@ def _calibration(path: Path) -> tuple[NDArray[np.float64], Transform]:
     rectified_from_optical = np.eye(4)
     rectified_from_optical[:3, 3] = -np.linalg.solve(matrix, projection[:, 3])
     return matrix, _WORLD_FROM_ROAD @ road_from_rectified @ rectified_from_optical
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), AS_STORED)
-    if image is None:
-        raise DataError(f"{path}: not a readable image")
-    return np.asarray(image, np.uint8)

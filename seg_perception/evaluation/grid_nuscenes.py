@@ -16,10 +16,9 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
-from seg_perception.core.grid import GridSpec
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
-from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
 from seg_perception.core.pose import Transform
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.bag_material import BagMaterial, camera_topics
@@ -127,9 +126,8 @@ def engine_masks(engine: Engine) -> Segment:
     """Masks of a model."""
 
     def segment(shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Camera]:
-        seen, size = engine.infer(shot.image), shot.image.shape
-        confidence = engine.resize.blank_outside(seen.confidence, 0, size[1], size[0])
-        return seen.mask, confidence, engine.resize.camera(shot.camera)
+        seen = engine.infer(shot.image)
+        return seen.mask, seen.confidence, engine.resize.camera(shot.camera)
 
     return segment
 

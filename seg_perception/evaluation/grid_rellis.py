@@ -16,11 +16,10 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable, Kind
 from seg_perception.core.errors import DataError
-from seg_perception.core.grid import GridSpec
+from seg_perception.core.grid import OCCUPIED_FROM, GridSpec
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
-from seg_perception.core.messages import AS_STORED
-from seg_perception.core.metrics import OCCUPIED_FROM
+from seg_perception.core.pictures import require_picture
 from seg_perception.core.pose import Transform
 
 STATED = ((0.2, 2.0), (0.5, 2.0), (1.0, 2.0), (2.0, 2.0), (0.2, 0.5), (0.5, 0.5), (1.0, 0.5))
@@ -96,10 +95,10 @@ def read_ground(folder: Path) -> Ground:
         classes = np.fromfile(folder / "lidar.label", np.uint32)
         fx, fy, cx, cy = (float(word) for word in (folder / "camera_info.txt").read_text(encoding="utf-8").split())
         optical_from_lidar = _optical_from_lidar(folder / "transforms.yaml")
-        mask = np.asarray(cv2.imread(str(folder / "labels.png"), cv2.IMREAD_GRAYSCALE), np.uint8)
-        image = np.asarray(cv2.imread(str(folder / "image.jpg"), AS_STORED), np.uint8)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a readable RELLIS-3D frame ({error})") from error
+    mask = require_picture(folder / "labels.png", cv2.IMREAD_GRAYSCALE)
+    image = require_picture(folder / "image.jpg")
     camera = Camera(mask.shape[1], mask.shape[0], np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
     is_ground = TABLE.kinds[classes.clip(max=255)] == Kind.GROUND
     ground = points[is_ground & (np.abs(points).max(axis=1) > 0)]

@@ -73,9 +73,8 @@ class BundleMasks:
 
     def view(self, drive: DriveMaterial, index: int, image: NDArray[np.uint8]) -> MaskView:
         """The segmentation of frame `index`."""
-        seen, resize = self.engine.infer(image), self.engine.resize
-        confidence = resize.blank_outside(seen.confidence, 0, image.shape[1], image.shape[0])
-        return _view(drive, index, seen.mask, confidence, resize.camera(drive.camera))
+        seen = self.engine.infer(image)
+        return _view(drive, index, seen.mask, seen.confidence, self.engine.resize.camera(drive.camera))
 
 
 class Contestant(Protocol):

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_perception.core.grid import GridSpec
-from seg_perception.core.metrics import FREE_BELOW, OCCUPIED_FROM
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
 from seg_perception.core.pose import Transform
 
 Color = tuple[int, int, int]

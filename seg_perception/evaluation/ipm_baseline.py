@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED, ClassTable, Kind
-from seg_perception.core.grid import GridSpec, RollingGrid
+from seg_perception.core.grid import UNKNOWN, GridSpec, RollingGrid
 from seg_perception.core.mapper_config import MapperConfig
-from seg_perception.core.mapping import UNKNOWN
 from seg_perception.core.pose import Transform
 
 _FREE, _OCCUPIED = 0, 100

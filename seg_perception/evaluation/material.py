@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
-from seg_perception.core.errors import DataError
-from seg_perception.core.messages import decoded
+from seg_perception.core.errors import DataError, ImageError
+from seg_perception.core.messages import image_to_bgr
+from seg_perception.core.pictures import decoded
 from seg_perception.core.pose import Transform
 
 
@@ -115,14 +116,10 @@ def open_material(path: Path, topic: str = "") -> Material:
 
 
 def decode(image: RawImage | EncodedImage) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 BGR for a picture in a report; None for encodings that need the camera driver's own knowledge."""
+    """(H, W, 3) uint8 BGR; None for what cannot be decoded."""
     if isinstance(image, EncodedImage):
         return decoded(image.data)
-    channels = {"bgr8": 3, "rgb8": 3, "mono8": 1}.get(image.encoding)
-    if channels is None:
+    try:
+        return image_to_bgr(image)
+    except ImageError:
         return None
-    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
-    pixels = rows[:, : image.width * channels].reshape(image.height, image.width, channels)
-    if image.encoding == "mono8":
-        return np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels[..., ::-1] if image.encoding == "rgb8" else pixels)

@@ -41,7 +41,7 @@ def side_by_side(
                 item = next(source)
             except StopIteration:
                 more = False
-            except Exception as error:  # whatever the source raises
+            except Exception as error:  # noqa: BLE001 (whatever the source raises)
                 failure, more = error, False
             else:
                 under_way.append((item, pool.submit(work, item) if needs_work(item) else None))

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.pictures import read_picture
 from seg_perception.evaluation.page import number
 from seg_perception.evaluation.result_files import PICTURES_FILE
 
@@ -95,7 +96,7 @@ def _frame(
 
 
 def _jpeg(path: Path) -> str:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    image = read_picture(path)
     if image is None:
         return ""
     height, width = image.shape[:2]

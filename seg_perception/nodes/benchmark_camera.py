@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import cv2
 import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.errors import ImageError
-from seg_perception.core.messages import AS_STORED
+from seg_perception.core.pictures import read_picture
 from seg_perception.nodes.plain import run_plain
 from seg_perception.nodes.readiness import wait_for_subscriptions, wait_until_active
 from seg_perception.ros.conversions import bgr_to_image, camera_to_info
@@ -41,7 +41,7 @@ class BenchmarkCamera(Node):
     def __init__(self) -> None:
         super().__init__("benchmark_camera")
         self._values = ParameterSet(self, BenchmarkCameraParameters).values
-        picture = cv2.imread(self._values.image, AS_STORED)
+        picture = read_picture(Path(self._values.image))
         if picture is None:
             raise ImageError(f"{self._values.image}: cannot be read; give the path of a picture")
         height, width = picture.shape[:2]

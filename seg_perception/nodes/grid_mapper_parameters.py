@@ -22,7 +22,7 @@ def _of_config(name: str, description: str, *, read_only: bool = False) -> float
 
 @dataclass(frozen=True)
 class GridMapperParameters(PipelineParameters, CameraParameters):
-    """What can be set on the grid_mapper; the fields up to `half_life` are those of MapperConfig."""
+    """What can be set on the grid_mapper; those made by `_of_config` are MapperConfig's."""
 
     resolution: float = _of_config("resolution", "Side of a cell, m.", read_only=True)
     size_x: float = _of_config("size_x", "Side of the grid along x, m.", read_only=True)
@@ -89,8 +89,7 @@ class GridMapperParameters(PipelineParameters, CameraParameters):
 
     def mapper_config(self) -> MapperConfig:
         """Raises GridError where the values contradict each other."""
-        own = {field.name for field in fields(self)}
-        config = MapperConfig(**{f.name: getattr(self, f.name) for f in fields(MapperConfig) if f.name in own})
+        config = MapperConfig(**{field.name: getattr(self, field.name) for field in fields(MapperConfig)})
         config.require_usable()
         return config
 

@@ -12,9 +12,10 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from seg_perception.core.camera import Camera
+from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, UNKNOWN
 from seg_perception.core.ground import Viewpoint
 from seg_perception.core.ground_cloud import GroundCloud
-from seg_perception.core.mapping import UNKNOWN, GridMapper
+from seg_perception.core.mapping import GridMapper
 from seg_perception.core.poses import CameraPose
 from seg_perception.nodes.grid_camera_parameters import camera_topic
 from seg_perception.nodes.lifecycle import PipelineNode
@@ -25,8 +26,6 @@ from seg_perception.ros.conversions import (
     stamp_from_ns,
 )
 from seg_perception.ros.qos import latched, stream_output
-
-_FREE_BELOW, _OCCUPIED_FROM = 25, 65
 
 
 class GridOutputs:
@@ -86,5 +85,5 @@ def _header(stamp_ns: int, frame: str) -> Header:
 
 
 def _trinary(cells: NDArray[np.int8]) -> NDArray[np.int8]:
-    free = (cells != UNKNOWN) & (cells < _FREE_BELOW)
-    return np.select([free, cells >= _OCCUPIED_FROM], [np.int8(0), np.int8(100)], np.int8(UNKNOWN))
+    free = (cells != UNKNOWN) & (cells < FREE_BELOW)
+    return np.select([free, cells >= OCCUPIED_FROM], [np.int8(0), np.int8(100)], np.int8(UNKNOWN))

@@ -27,7 +27,6 @@ from seg_perception.core.messages import image_to_depth as image_to_depth
 from seg_perception.core.messages import image_to_mask as image_to_mask
 from seg_perception.core.messages import opencv_to_bgr as opencv_to_bgr
 from seg_perception.core.messages import stamp_to_ns as stamp_to_ns
-from seg_perception.core.messages import stamp_to_s as stamp_to_s
 from seg_perception.msg import SegmentationClass, SegmentationClasses
 
 _NS = 1_000_000_000

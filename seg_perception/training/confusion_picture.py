@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
 
 
 def plain(text: str) -> str:
@@ -23,7 +20,8 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str], title: st
     total = matrix.sum(1, keepdims=True)
     shares = np.divide(100.0 * matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)
     size = 2.5 + 0.5 * len(names)
-    figure, axes = plt.subplots(figsize=(size + 0.5, size))
+    figure = Figure(figsize=(size + 0.5, size))
+    axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.5:
@@ -36,5 +34,4 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str], title: st
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
-    plt.close(figure)
     return buffer.getvalue()

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from seg_perception.training.config import (
     TrainingConfig,
 )
 from seg_perception.training.layouts import LAYOUTS, images_of
-from seg_perception.training.samples import WHOLE, FileSamples, Pictures, Sample
+from seg_perception.training.samples import WHOLE, FileSamples, Pictures, Sample, spread
 from seg_perception.training.simulated import render_missing
 
 SIMULATION = "simulation"
@@ -37,7 +36,6 @@ _LOOKED_AT = 500
 """Samples, evenly spread, that tell the frequencies of the classes."""
 
 _FINGERPRINTED = 64
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,6 @@ class Source:
             digest.update(image.tobytes())
             digest.update(labels.tobytes())
         return digest.hexdigest()[:16]
-
-
-def spread(samples: Sequence[_T], at_most: int) -> Iterator[_T]:
-    """At most so many of the samples, evenly spread."""
-    chosen = min(len(samples), at_most)
-    return (samples[index * len(samples) // chosen] for index in range(chosen))
 
 
 def load_sources(config: TrainingConfig, sources: SourcesConfig, table: ClassTable) -> list[Source]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import ClassTable
 from seg_perception.engines.base import Engine
 from seg_perception.training.config import ExportConfig
-from seg_perception.training.data import Source, spread
+from seg_perception.training.data import Source
 from seg_perception.training.export_variants import Tried
+from seg_perception.training.samples import spread
 
 CARD_FILE = "CARD.md"
 PICTURES = 2

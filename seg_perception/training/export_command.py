@@ -26,7 +26,7 @@ from seg_perception.models.deploy import Deployed
 from seg_perception.training import checkpoint
 from seg_perception.training.calibration import calibrate
 from seg_perception.training.config import TrainingConfig
-from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources, spread
+from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources
 from seg_perception.training.export import export_onnx, verify
 from seg_perception.training.export_card import CardFacts, write_card
 from seg_perception.training.export_formats import FORMATS, require_library, require_place, write_format
@@ -34,6 +34,7 @@ from seg_perception.training.export_variants import TORCH, Trial, Tried, provena
 from seg_perception.training.gate import Measured, measure
 from seg_perception.training.logits import GraphLogits, set_temperature
 from seg_perception.training.offsets import fit_offsets
+from seg_perception.training.samples import spread
 from seg_perception.training.trained import Trained
 
 BUNDLE = "bundle"

@@ -96,7 +96,7 @@ class Trial:
         ):
             try:
                 variants += attempt()
-            except Exception as error:  # the quantizer of ONNX Runtime fails however it comes; float remains
+            except Exception as error:  # noqa: BLE001 (ONNX Runtime's quantizer fails however it comes; float remains)
                 print(f"{name} is refused: {' '.join(str(error).split()) or repr(error)}")
         return variants
 

@@ -7,14 +7,11 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no display)
-
-from seg_perception.core.errors import TrainingError  # noqa: E402
-from seg_perception.core.writable import write_whole  # noqa: E402
-from seg_perception.training.confusion_picture import plain  # noqa: E402
+from seg_perception.core.errors import TrainingError
+from seg_perception.core.writable import write_whole
+from seg_perception.training.confusion_picture import plain
 
 
 class History:
@@ -51,7 +48,8 @@ class History:
         write_whole(curves, self._picture([key for key in columns if key.startswith("miou ")]), TrainingError)
 
     def _picture(self, scores: list[str]) -> bytes:
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4))
+        figure = Figure(figsize=(14, 4))
+        left, middle, right = figure.subplots(1, 3)
         left.plot(*self._column("loss"))
         left.set(xlabel="step", title="training loss")
         middle.plot(*self._column("learning_rate"))
@@ -65,7 +63,6 @@ class History:
         figure.subplots_adjust(left=0.05, right=0.99, bottom=0.13, top=0.92, wspace=0.17)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
-        plt.close(figure)
         return buffer.getvalue()
 
     def _column(self, name: str) -> tuple[list[float], list[float]]:

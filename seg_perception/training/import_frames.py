@@ -14,7 +14,7 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.material import decode, open_material
-from seg_perception.training.samples import Sample
+from seg_perception.training.samples import Sample, spread
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ def _split(names: Sequence[str], most: int, labels: Collection[str] | None) -> t
     """Indices for the ranges and for the gate; where all have labels, or none needs them, they take turns."""
     unlabelled = [index for index, name in enumerate(names) if name not in (labels or ())]
     if labels is None or not unlabelled:
-        both = _spread(range(len(names)), 2 * most)
+        both = list(spread(range(len(names)), 2 * most))
         return both[::2], both[1::2]
-    return _spread(unlabelled, most), _spread([i for i, name in enumerate(names) if name in labels], most)
-
-
-def _spread(indices: Sequence[int], most: int) -> Sequence[int]:
-    return indices[:: max(1, -(-len(indices) // most))]
+    with_labels = [index for index, name in enumerate(names) if name in labels]
+    return list(spread(unlabelled, most)), list(spread(with_labels, most))

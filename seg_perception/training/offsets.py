@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import ClassTable, Kind
 from seg_perception.core.metrics import confusion, mean_iou
 from seg_perception.models.deploy import Deployed
-from seg_perception.training.data import Source, spread
+from seg_perception.training.data import Source
+from seg_perception.training.samples import spread
 
 IMAGES_PER_SOURCE = 64
 PIXELS_PER_IMAGE = 6000

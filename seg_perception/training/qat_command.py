@@ -7,8 +7,9 @@ import logging
 
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import finetune
-from seg_perception.training.data import load_sources, spread
+from seg_perception.training.data import load_sources
 from seg_perception.training.qat import observe, round_convolutions
+from seg_perception.training.samples import spread
 from seg_perception.training.trained import Trained
 
 DEFAULT_STEPS = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import cv2
 import numpy as np
@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
-from seg_perception.core.messages import AS_STORED
+from seg_perception.core.pictures import require_picture
 from seg_perception.core.writable import write_whole
 from seg_perception.engines.resize import Resize
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """image (H, W, 3) uint8 BGR, labels (H, W) uint8 with 255 where unlabelled."""
+
+_T = TypeVar("_T")
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -39,9 +41,7 @@ class Pictures:
     def read(self, index: int) -> Sample:
         """Decode a pair. Raises DataError with the file that is wrong."""
         path = self.images[index]
-        image = cv2.imread(str(path), AS_STORED)
-        if image is None:
-            raise DataError(f"{path}: cannot be decoded; remove it or replace it")
+        image = require_picture(path)
         labels = self.labels.read(path.stem)
         if labels is None:
             raise DataError(f"{path}: has no labels; every image needs labels of the same name")
@@ -87,6 +87,12 @@ class FileSamples(Sequence[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+
+def spread(items: Sequence[_T], at_most: int) -> Iterator[_T]:
+    """At most so many of them, evenly spread."""
+    chosen = min(len(items), at_most)
+    return (items[index * len(items) // chosen] for index in range(chosen))
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:

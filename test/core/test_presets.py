@@ -42,6 +42,13 @@ def test_a_preset_comes_before_a_file_of_the_same_name(tmp_path, monkeypatch):
     assert preset("robot", "car", {}) == tmp_path / "car"
 
 
+def test_a_parameter_that_is_there_twice_is_refused(tmp_path):
+    file = tmp_path / "twice.yaml"
+    file.write_text("/**/grid_mapper:\n  ros__parameters:\n    max_range: 25.0\n    max_range: 5.0\n")
+    with pytest.raises(DataError, match=r"twice\.yaml: .*line 4: max_range is listed twice"):
+        read_sections(file)
+
+
 @pytest.mark.parametrize(("robot", "names"), [("car", [""]), ("car_surround", ["front", "left", "right", "rear"])])
 def test_cameras_of_the_shipped_robots(robot, names):
     assert camera_names(robot_files(SHARE, robot, "")) == names

@@ -78,13 +78,15 @@ class BagMaker:
         )
         self.add("/tf_static", "tf2_msgs/msg/TFMessage", 1, message("tf2_msgs/msg/TFMessage", [content]))
 
-    def odometry(self, stamp_ns: int, matrix: pose.Transform, speed: float = 0.0) -> None:
+    def odometry(
+        self, stamp_ns: int, matrix: pose.Transform, speed: float = 0.0, topic: str = "/odom", norm: float = 1.0
+    ) -> None:
         position, rotation = transform(matrix)
         zero = message("geometry_msgs/msg/Vector3", 0.0, 0.0, 0.0)
         placed = message(
             "geometry_msgs/msg/Pose",
             message("geometry_msgs/msg/Point", *position),
-            message("geometry_msgs/msg/Quaternion", *rotation),
+            message("geometry_msgs/msg/Quaternion", *(norm * value for value in rotation)),
         )
         twist = message("geometry_msgs/msg/Twist", message("geometry_msgs/msg/Vector3", speed, 0.0, 0.0), zero)
         content = message(
@@ -94,7 +96,7 @@ class BagMaker:
             message("geometry_msgs/msg/PoseWithCovariance", placed, np.zeros(36)),
             message("geometry_msgs/msg/TwistWithCovariance", twist, np.zeros(36)),
         )
-        self.add("/odom", "nav_msgs/msg/Odometry", stamp_ns, content)
+        self.add(topic, "nav_msgs/msg/Odometry", stamp_ns, content)
 
     def close(self) -> None:
         self._writer.close()
@@ -192,6 +194,17 @@ def test_outputs_of_the_pipeline_are_not_taken_for_cameras(maker: BagMaker, tmp_
         open_material(tmp_path / "bag")
 
 
+def test_odometry_that_is_no_pose_and_that_of_another_topic_place_nothing(maker: BagMaker, tmp_path: Path) -> None:
+    elsewhere = pose.from_rpy((90.0, 0.0, 0.0), 0.0, 0.0, 0.0)
+    maker.odometry(1_090_000_000, elsewhere, norm=0.0)
+    maker.odometry(1_095_000_000, elsewhere, topic="/a_filter/output")
+    drive(maker)
+    maker.close()
+    (frame,) = open_material(tmp_path / "bag")
+    assert frame.motion is not None
+    assert frame.motion.world_from_base[0, 3] == pytest.approx(5.5)
+
+
 def test_poses_are_not_invented_outside_the_odometry(maker: BagMaker, tmp_path: Path) -> None:
     drive(maker)
     for stamp_ns in (900_000_000, 1_300_000_000):
@@ -276,4 +289,6 @@ def test_padded_and_swapped_images_are_decoded() -> None:
     expected = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     np.testing.assert_array_equal(decode(RawImage(2, 2, "bgr8", 0, 8, rows.tobytes())), expected)
     np.testing.assert_array_equal(decode(RawImage(2, 2, "rgb8", 0, 8, rows.tobytes())), expected[..., ::-1])
-    assert decode(RawImage(2, 2, "bayer_rggb16", 0, 8, rows.tobytes())) is None
+    yuv = decode(RawImage(2, 2, "yuv422", 0, 8, np.full((2, 8), 128, np.uint8).tobytes()))
+    assert yuv is not None and yuv.shape == (2, 2, 3), "whatever the live nodes decode"
+    assert decode(RawImage(2, 2, "of_my_own", 0, 8, rows.tobytes())) is None

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
 
-from seg_perception.msg import PipelineStatus  # noqa: E402
-from seg_perception.ros.diagnostics import Finding, HealthPublisher, Level, PipelineMonitor  # noqa: E402
+from seg_perception.msg import PipelineStatus
+from seg_perception.ros.diagnostics import Finding, HealthPublisher, Level, PipelineMonitor
 
 
 def test_percentiles_of_recent_samples_only():

@@ -6,10 +6,10 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.parameter import Parameter
 
-from seg_perception.core.errors import SegPerceptionError  # noqa: E402
-from seg_perception.ros.parameters import ParameterError, ParameterSet, parameter  # noqa: E402
+from seg_perception.core.errors import SegPerceptionError
+from seg_perception.ros.parameters import ParameterError, ParameterSet, parameter
 
 
 @dataclass(frozen=True)

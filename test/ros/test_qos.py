@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from std_msgs.msg import String  # noqa: E402
+from std_msgs.msg import String
 
-from seg_perception.ros import qos  # noqa: E402
+from seg_perception.ros import qos
 
 
 @pytest.mark.parametrize(

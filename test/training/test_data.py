@@ -19,7 +19,8 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.training.augment import augment
 from seg_perception.training.config import AugmentConfig, TrainingConfig
-from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies, load_sources, spread
+from seg_perception.training.data import IndicesFrom, Mixture, Source, class_frequencies, load_sources
+from seg_perception.training.samples import spread
 
 TABLE = ClassTable.from_dicts(CLASSES)
 

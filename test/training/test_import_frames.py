@@ -44,6 +44,12 @@ def test_frames_come_from_bags(shared_data: Path, name: str) -> None:
     assert all(frame.image.ndim == 3 and frame.image.std() > 10 for frame in [*for_ranges, *for_gate])
 
 
+def test_as_many_frames_are_taken_as_were_asked_for(tmp_path: Path) -> None:
+    for index in range(9):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((6, 8, 3), index, np.uint8))
+    assert [len(part) for part in load_frames(tmp_path, 4, None)] == [4, 4]
+
+
 def test_two_images_for_one_label_are_refused(tmp_path: Path) -> None:
     for index, name in enumerate(("a.png", "a.bmp", "b.png")):
         cv2.imwrite(str(tmp_path / name), np.full((6, 8, 3), index, np.uint8))

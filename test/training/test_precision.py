@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from seg_perception.training.precision import keep_depthwise_in_float32  # noqa: E402
+from seg_perception.training.precision import keep_depthwise_in_float32
 
 
 def network():
