@@ -60,8 +60,8 @@ def measure(
 ) -> MeasuredView:
     """Place what `depth` measures: (H, W) float32, m along the optical axis (REP-118), NaN, inf or 0 where it does not.
 
-    clearance: m; what hangs higher is no obstacle. max_range: m; farther out depth is not used. Raises ImageError when
-    the sizes differ.
+    clearance: m; what hangs higher is no obstacle. max_range: m; what is measured farther out is placed nowhere.
+    Raises ImageError when the sizes differ.
     """
     if depth.shape != mask.shape:
         raise ImageError(f"depth is {depth.shape}, the mask {mask.shape}; publish depth aligned to the mask's camera")
@@ -70,13 +70,16 @@ def measure(
         points = (rays * (depth / rays[..., 2])[..., None]) @ view.level_from_optical.T.astype(np.float32)
         height = points[..., 2] + np.float32(view.height)
         distance = np.hypot(points[..., 0], points[..., 1])
-        measured = (depth > 0) & (distance <= max_range)
+        known = (depth > 0) & np.isfinite(depth)
+    measured = known & (distance <= max_range)
     kinds = table.kinds[mask]
     obstacle = measured & (kinds == Kind.OBSTACLE)
     raised = obstacle & (height >= _GROUND_TOLERANCE)
     placed = obstacle & _below_raised(raised, kinds != Kind.OBSTACLE, distance, max_range)
     standing = raised & (height <= clearance)
-    off_plane = measured & (kinds == Kind.GROUND) & (np.abs(height) > _GROUND_TOLERANCE)
+    # What is known to be beyond the range is not where the plane would have it: past a drop, or above the ground.
+    off_plane = known & (kinds == Kind.GROUND) & (np.abs(height) > _GROUND_TOLERANCE)
+    placed |= known & ~measured & (kinds == Kind.OBSTACLE)
     passable = raised & (height > clearance)
 
     mask, confidence = mask.copy(), confidence.copy()

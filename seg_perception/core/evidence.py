@@ -41,6 +41,7 @@ _VIEWS = 8
 """So many views' margins are kept: they stay the same for as long as a camera is tilted alike."""
 
 _BODY_ROWS = 8
+_EDGE_ROWS = 3
 _FOOT_ROWS = 2  # samples of ground before, and of obstacle after, a contact: a single stray pixel makes none
 
 
@@ -102,14 +103,11 @@ def observe(
     weight = cv2.LUT(polar.sample(confidence, outside=0), weights)
     kinds = cv2.LUT(labels, table.kinds)
     obstacle = kinds == Kind.OBSTACLE
-    beside_obstacle = cv2.dilate(obstacle.view(np.uint8), np.ones((1, 3), np.uint8)).view(np.bool_)
-    # Along the upright edge of a near obstacle, samples alternate between it and the ground far behind; were that
-    # ground taken at its word, each alternation would look like a foot.
-    ground = (kinds == Kind.GROUND) & ~beside_obstacle
-    sure_ground = ground & (weight > 0)
+    ground = kinds == Kind.GROUND
+    sure_ground = ground & ~_beside(obstacle) & (weight > 0)
 
     near = slice(0, int(np.searchsorted(polar.distances, max_range)))
-    unknown = (weight == 0) | (kinds == Kind.IGNORE)
+    unknown = (weight == 0) | (kinds == Kind.IGNORE) | (kinds == Kind.SKY)  # no sky is seen where ground should be
     blocked = np.maximum(_OBSTACLE * obstacle.view(np.uint8), unknown)
     before = _before(blocked, _margins(polar, error))
     covered = obstacle | (sure_ground & (before == _OBSTACLE))
@@ -117,7 +115,7 @@ def observe(
     result = np.full(labels.shape, NOT_FREE, np.uint8)
     np.copyto(result[near], COVERED, where=covered[near])
     np.copyto(result[near], cv2.LUT(labels, table.costs)[near], where=free[near])
-    contacts = _contacts(ground, obstacle)[near]
+    contacts = _contacts(ground & ~_beside(_upright(obstacle)), obstacle)[near]
     if placed is not None:
         contacts &= polar.sample(placed, outside=0)[near] == 0
     rows, columns = np.unravel_index(np.flatnonzero(contacts), contacts.shape)  # a tenth of nonzero's time
@@ -126,6 +124,22 @@ def observe(
     foot = polar.view.height / (0.5 * (polar.tangents[rows - 1] + polar.tangents[rows]))
     bearings = polar.bearings[columns]
     return Evidence(result, weight, labels, foot, bearings, body[rows, columns], labels[rows, columns])
+
+
+def _beside(obstacle: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(R, C): the samples themselves and those beside them."""
+    return cv2.dilate(obstacle.view(np.uint8), np.ones((1, 3), np.uint8)).view(np.bool_)
+
+
+def _upright(obstacle: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(R, C): obstacle samples with more of it nearer by: beside them may be its upright edge.
+
+    Along that, samples alternate between it and the ground far behind; were that ground taken at its word, each
+    alternation would look like a foot. The foot of a wall alongside also lies nearer in the next column, but by less.
+    """
+    upright = np.zeros_like(obstacle)
+    upright[_EDGE_ROWS:] = obstacle[_EDGE_ROWS:] & obstacle[:-_EDGE_ROWS]
+    return upright
 
 
 def _contacts(ground: NDArray[np.bool_], obstacle: NDArray[np.bool_]) -> NDArray[np.bool_]:

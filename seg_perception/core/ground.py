@@ -86,11 +86,12 @@ class PolarMap:
         flat = np.hypot(rays[:, 0], rays[:, 1])
         tangents = -rays[:, 2] / np.maximum(flat, 1e-9)
         farthest = view.height / max_range
-        nearest = 1.0 / _NEAREST if _shows_foot_point(camera, view) else min(float(tangents.max()), 1.0 / _NEAREST)
+        all_around = _shows_foot_point(camera, view)
+        nearest = 1.0 / _NEAREST if all_around else min(float(tangents.max()), 1.0 / _NEAREST)
         if nearest <= farthest:
             return None
         bearings = np.arctan2(rays[:, 1], rays[:, 0])[tangents > farthest * 0.5]
-        low, high = _span(bearings)
+        low, high = (-np.pi, np.pi) if all_around else _span(bearings)
         step, turn = (1.0 / float(camera.matrix[axis, axis]) for axis in (1, 0))
         coarser = max(1.0, np.sqrt((nearest - farthest) / step * (high - low) / turn / _MOST_SAMPLES))
         step, turn = step * coarser, turn * coarser
@@ -140,7 +141,8 @@ class PolarMap:
         """(rows, columns, 2) int16: the nearest pixel of every ground sample; outside the image where there is none.
 
         Projected at every fourth row and column and interpolated between: at that spacing the projection of any lens is
-        linear to a hundredth of a pixel, and a map for a camera that has just moved costs no more than a look at it.
+        linear to a hundredth of a pixel (of one that is wide without distortion, towards its corners, to some tenths),
+        and a map for a camera that has just moved costs no more than a look at it.
         """
         rows, columns = self.shape
         tangents = _nodes(self.tangents)
@@ -173,10 +175,8 @@ def _shows_foot_point(camera: Camera, view: Viewpoint) -> bool:
 
 
 def _span(bearings: NDArray[np.float64]) -> tuple[float, float]:
-    """Smallest and largest bearing, rad; the whole circle when the camera sees its own foot point from all sides."""
+    """Smallest and largest bearing, rad; the whole circle where there is no large gap between them."""
     ordered = np.sort(bearings)
-    if len(ordered) == 0:
-        return 0.0, 0.0
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * np.pi))
     if gaps.max() < np.pi / 3 or ordered[-1] - ordered[0] > np.pi * 1.5:
         return -np.pi, np.pi

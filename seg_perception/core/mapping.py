@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, log
+from math import inf
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,17 +13,22 @@ from seg_perception.core.cells import ReachableCells
 from seg_perception.core.class_codes import NOTHING, ClassCodes
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.depth import MeasuredView, measure
+from seg_perception.core.errors import TransformError
 from seg_perception.core.evidence import COVERED, NOT_FREE, Evidence, ViewError, confidence_weights, observe, overhung
-from seg_perception.core.grid import OCCUPIED_FROM, UNKNOWN, GridSpec, RollingGrid
+from seg_perception.core.grid import UNKNOWN, GridSpec, RollingGrid
 from seg_perception.core.ground import PolarMap, Viewpoint
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.pose import Transform
+from seg_perception.core.slope import GroundSlope, levelled
 
-_OCCUPIED_LOG_ODDS = log((OCCUPIED_FROM - 0.5) / (100.5 - OCCUPIED_FROM))
-"""From here on, the value of a cell is rounded to OCCUPIED_FROM or more."""
+_LETHAL = 100
+"""Of all occupied cells: below it, Nav2's costmaps take them for passable, or even free."""
 
 Mark = TypeVar("Mark", np.float32, np.uint16)
 Value = TypeVar("Value", np.uint8, np.uint16)
+
+_FASTEST_M_S, _LEAST_JUMP_M = 70.0, 1.0
+"""base_link that moves faster has jumped; by less, as where a filter corrects itself, the evidence is kept."""
 
 _AT_FOOT = np.array([-0.5, 0.0, 0.6])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
@@ -56,6 +61,11 @@ class GridMapper:
         self._maps: dict[str, PolarMap] = {}
         self._seen: dict[str, float] = {}
         self._stamp_s = -inf
+        self._slope = GroundSlope()
+        self._origin, self._gradient = np.zeros(3), np.zeros(2)
+        self._base: tuple[float, NDArray[np.float64]] | None = None
+        self.jumps = 0
+        """How often base_link was suddenly elsewhere, so that all evidence was forgotten."""
         self.config = config
 
     @property
@@ -84,7 +94,15 @@ class GridMapper:
         """Forget all evidence; the next update may have any stamp."""
         self._grid.clear()
         self._seen.clear()
+        self._slope = GroundSlope()
+        self._base = None
         self._stamp_s = -inf
+
+    def fade(self, stamp_s: float) -> None:
+        """Fade the evidence up to a time for good: before another `config`, whose half-life is for what follows."""
+        self._grid.log_odds = self._faded(stamp_s)
+        if self._stamp_s > -inf:
+            self._stamp_s = max(self._stamp_s, stamp_s)
 
     def update(
         self,
@@ -96,22 +114,25 @@ class GridMapper:
         stamp_s: float,
         source: str = "camera",
         depth: NDArray[np.float32] | None = None,
-    ) -> bool:
-        """Add one view; whether it has any ground within `max_range` in it, without which it proves nothing.
+    ) -> int | None:
+        """Add one view; the number of cells of which it proves something, None without any ground in reach in it.
 
-        mask, confidence: (H, W) uint8 at the camera's size. The ground is the horizontal plane through base_link's
-        origin. `source` names the camera, so that each keeps its own lookup. depth: (H, W) float32 aligned to the mask,
-        m along the optical axis, NaN, inf or 0 where unknown. Raises TransformError for a pose that cannot be,
-        ImageError for a depth of another size.
+        mask, confidence: (H, W) uint8 at the camera's size. The ground is a plane through base_link's origin, as steep
+        as `GroundSlope` takes it to be. `source` names the camera, so that each keeps its own lookup. depth: (H, W)
+        float32 aligned to the mask, m along the optical axis, NaN, inf or 0 where unknown. Raises TransformError for a
+        pose that cannot be, ImageError for a depth of another size.
         """
-        ground_z = float(world_from_base[2, 3])
-        view = Viewpoint.of(world_from_optical, ground_z)
+        if self._has_jumped(world_from_base, stamp_s):
+            self.reset()
+            self.jumps += 1
+        self._base = stamp_s, world_from_base[:3, 3]
+        view = self.viewpoint(world_from_optical, world_from_base, stamp_s)
         self._grid.log_odds = self._faded(stamp_s)
         self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
         polar = self._polar_map(source, camera, view)
         if polar is None:
-            return False
+            return None
         config, measured, placed = self._config, None, None
         if depth is not None:
             measured = measure(mask, confidence, depth, camera, view, self.table, config.clearance, config.max_range)
@@ -120,29 +141,33 @@ class GridMapper:
         evidence = observe(mask, confidence, polar, self.table, self._weights, self._error, trusted, placed)
         kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
         self._seen[source] = stamp_s
-        self._fuse(polar, view, evidence, measured, kept)
-        return True
+        return self._fuse(polar, view, evidence, measured, kept)
+
+    def viewpoint(self, world_from_optical: Transform, world_from_base: Transform, stamp_s: float) -> Viewpoint:
+        """Where a camera stands over the ground, with the ground turned to be level. Raises TransformError."""
+        if not np.isfinite(world_from_base).all():
+            raise TransformError("pose of base_link is not finite; check the odometry and the TF tree")
+        self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
+        return Viewpoint.of(levelled(world_from_optical, self._gradient, self._origin), float(self._origin[2]))
 
     def occupancy(self, stamp_s: float) -> tuple[GridSpec, NDArray[np.int8]]:
-        """The grid at a time not before the last update: (height, width) int8, -1 unknown, 0 free .. 100 occupied.
+        """The grid at a time not before the last update: (height, width) int8, -1 unknown, 100 occupied, else passable.
 
-        A known cell's value is its probability of being occupied in percent, and at least the cost of its ground.
+        A passable cell's value is the cost of its ground, and at least its probability of being occupied in percent.
         """
         faded = self._faded(stamp_s)
-        known = np.flatnonzero(np.abs(faded) >= self._config.known_log_odds)
-        log_odds, cost = faded.ravel()[known], self._grid.cost.ravel()[known]
-        values = 100.0 / (1.0 + np.exp(-log_odds))
-        np.maximum(values, cost, out=values, where=log_odds < 0)
+        passable = np.flatnonzero(faded <= -self._config.known_log_odds)
+        probability = 100.0 / (1.0 + np.exp(-faded.ravel()[passable]))
         occupancy = np.full(faded.shape, UNKNOWN, np.int8)
-        occupancy.ravel()[known] = np.rint(values).astype(np.int8)
+        occupancy.ravel()[passable] = np.rint(np.maximum(probability, self._grid.cost.ravel()[passable]))
+        occupancy[faded >= self._config.known_log_odds] = _LETHAL
         return self._grid.spec, occupancy
 
-    def obstacle_points(self, stamp_s: float, ground_z: float = 0.0) -> NDArray[np.float32]:
+    def obstacle_points(self, stamp_s: float) -> NDArray[np.float32]:
         """(N, 3) float32, world frame, m: the centres of the occupied cells, on the ground."""
-        occupied = max(_OCCUPIED_LOG_ODDS, self._config.known_log_odds)
-        return self._centres(self._faded(stamp_s) >= occupied, ground_z)
+        return self._centres(self._faded(stamp_s) >= self._config.known_log_odds)
 
-    def class_cells(self, stamp_s: float, ground_z: float = 0.0) -> ClassCells:
+    def class_cells(self, stamp_s: float) -> ClassCells:
         """The class of the newest ground seen in each known cell, or of the obstacle whose foot is in it.
 
         Cells that were last seen before `keeps_classes` was set are left out.
@@ -152,12 +177,14 @@ class GridMapper:
             classes = np.full(self._grid.cost.shape, NOTHING, np.uint16)
         shown = (np.abs(self._faded(stamp_s)) >= self._config.known_log_odds) & (classes != NOTHING)
         codes = classes[shown]
-        return ClassCells(self._centres(shown, ground_z), self._codes.ids(codes), self._codes.colors(codes))
+        return ClassCells(self._centres(shown), self._codes.ids(codes), self._codes.colors(codes))
 
-    def _centres(self, chosen: NDArray[np.bool_], ground_z: float) -> NDArray[np.float32]:
+    def _centres(self, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
         rows, columns = np.nonzero(chosen)
         x, y = self._grid.spec.centres()
-        return np.stack([x[columns], y[rows], np.full(len(rows), ground_z)], axis=1).astype(np.float32)
+        x, y = x[columns], y[rows]
+        z = self._origin[2] + self._gradient[0] * (x - self._origin[0]) + self._gradient[1] * (y - self._origin[1])
+        return np.stack([x, y, z], axis=1).astype(np.float32)
 
     def _faded(self, stamp_s: float) -> NDArray[np.float32]:
         """Log-odds of the cells at a time. Only views move the grid's own: a clock that asks may be set back again."""
@@ -165,6 +192,14 @@ class GridMapper:
         if not 0 < elapsed < inf:
             return self._grid.log_odds
         return self._grid.log_odds * np.float32(0.5 ** (elapsed / self._config.half_life))
+
+    def _has_jumped(self, world_from_base: Transform, stamp_s: float) -> bool:
+        """Whether base_link is where it cannot have got to since the last view: its odometry has begun anew."""
+        if self._base is None:
+            return False
+        before_s, before = self._base
+        way = float(np.hypot(*(world_from_base[:2, 3] - before[:2])))
+        return way > _LEAST_JUMP_M + _FASTEST_M_S * abs(stamp_s - before_s)
 
     def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
         known = self._maps.get(source)
@@ -194,13 +229,13 @@ class GridMapper:
 
     def _fuse(
         self, polar: PolarMap, view: Viewpoint, evidence: Evidence, measured: MeasuredView | None, kept: float
-    ) -> None:
+    ) -> int:
         reach = self._config.max_range
         around = (view.x - reach, view.x + reach), (view.y - reach, view.y + reach)
         # Depth places obstacles by itself, also where the map shows no ground.
         rows, columns = self._grid.window(*(polar.bounds(view, reach) if measured is None else around))
         if rows.stop <= rows.start or columns.stop <= columns.start:
-            return
+            return 0
         config = self._config
         cells = ReachableCells(self._grid.spec, rows, columns, view, polar)
         log_odds, cost = self._grid.log_odds[rows, columns], self._grid.cost[rows, columns]
@@ -222,6 +257,7 @@ class GridMapper:
         np.multiply(log_odds, np.float32(kept), out=log_odds, where=(occupied == 0) & (ground == COVERED))
         log_odds += change
         np.clip(log_odds, config.min_log_odds, config.max_log_odds, out=log_odds)
+        return int(np.count_nonzero(change))
 
     def _note_classes(
         self,

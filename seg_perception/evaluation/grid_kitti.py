@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
-from seg_perception.core.grid import GridSpec
+from seg_perception.core.grid import FREE_BELOW, UNKNOWN, GridSpec
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
 from seg_perception.core.pictures import require_picture
@@ -28,8 +28,8 @@ _LANE, _ELSEWHERE = 0, 1
 _TABLE = ClassTable.from_dicts(
     [
         {"id": _LANE, "name": "lane", "color": [128, 64, 128], "cost": 0, "kind": "ground"},
-        # Of kind ignore, it would cast doubt on the very edges whose place is measured.
-        {"id": _ELSEWHERE, "name": "elsewhere", "color": [0, 0, 0], "cost": 0, "kind": "sky"},
+        # Of another kind, it would cast doubt on the very edges whose place is measured.
+        {"id": _ELSEWHERE, "name": "elsewhere", "color": [0, 0, 0], "cost": 60, "kind": "ground"},
     ]
 )
 _WORLD_FROM_ROAD = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], np.float64)
@@ -55,6 +55,7 @@ def measure_lane(folder: Path) -> Lane:
     camera = Camera(lane.shape[1], lane.shape[0], matrix)
     mapper.update(mask, np.full_like(mask, 255), camera, world_from_optical, np.eye(4), 0.0)
     spec, occupancy = mapper.occupancy(0.0)
+    occupancy[occupancy >= FREE_BELOW] = UNKNOWN
     x, _ = spec.centres()
     across = (occupancy >= 0).sum(axis=0) * spec.resolution
     widths = {ahead: round(float(across[np.abs(x - ahead) < _AVERAGED_M].mean()), 3) for ahead in TRUE_WIDTH_M}

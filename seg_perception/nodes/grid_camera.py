@@ -62,9 +62,9 @@ class View:
 
 
 class Fused(NamedTuple):
-    """Whether a view has ground in it, and the times of time.perf_counter() at which its stages ended."""
+    """What `GridMapper.update` says of a view, and the times of time.perf_counter() at which its stages ended."""
 
-    sees_ground: bool
+    proved: int | None
     updated: float
     published: float
 
@@ -72,6 +72,7 @@ class Fused(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class _Arrival:
     pair: MaskPair
+    table: ClassTable | None  # as far as it is known already; another may come while the mask waits
     time: float  # of time.perf_counter()
     depth_until_ns: int
 
@@ -102,6 +103,7 @@ class GridCamera:
         self._fuse = fuse
         self._table: ClassTable | None = None
         self._sees_ground = True
+        self._fused_at = self._proved_at = float("-inf")  # of time.monotonic()
         self._stamps = StampGuard()
         self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
         self._inputs = MaskInputs(
@@ -124,6 +126,8 @@ class GridCamera:
     def accept(self, values: GridMapperParameters) -> None:
         """Take over changed parameters of the node."""
         self._values = values
+        if not values.enabled:
+            self.dismiss()
 
     def accept_own(self, parameters: CameraParameters) -> None:
         """Take over changed parameters of the camera."""
@@ -147,11 +151,33 @@ class GridCamera:
         if self._table is None:
             waiting = Finding(Level.WARN, f"no class table on {self._classes.topic} yet")
             found.append(self._classes.finding(timeout_s) or waiting)
-        if not self._sees_ground:
-            reason = f"{self._inputs.masks.topic}: no ground in view within {self._values.max_range:g} m (max_range); "
-            check = "check the camera's tilt: mount.pitch > 0 looks down, or its frame in TF"
-            found.append(Finding(Level.WARN, reason + check))
+        if self.delivers:
+            found.append(self._blindness())
         yield from (replace(finding, part=self._setup.name) for finding in found if finding)
+
+    @property
+    def delivers(self) -> bool:
+        """Whether masks of this camera are fused, now."""
+        return time.monotonic() - self._fused_at <= self._values.timeout
+
+    def _blindness(self) -> Finding | None:
+        """Why masks that are fused prove nothing."""
+        values, topic = self._values, self._inputs.masks.topic
+        if not self._sees_ground:
+            reason = f"{topic}: no ground in view that is near and certain enough (max_range, max_range_error); "
+            check = "check the camera's tilt: mount.pitch > 0 looks down, or its frame in TF"
+            return Finding(Level.WARN, reason + check)
+        blind_s = time.monotonic() - self._proved_at
+        if blind_s <= values.timeout:
+            return None
+        reason = f"{topic}: for {blind_s:.0f} s no mask has proved anything; is the lens covered, or the network less "
+        return Finding(Level.WARN, f"{reason}sure than min_confidence ({values.min_confidence:g}) of all it sees?")
+
+    def _note(self, proved: int | None) -> None:
+        now = time.monotonic()
+        if proved or not self.delivers:  # when masks come again, their time counts from then on
+            self._proved_at = now
+        self._fused_at, self._sees_ground = now, proved is not None
 
     def _on_classes(self, msg: SegmentationClasses) -> None:
         try:
@@ -179,7 +205,7 @@ class GridCamera:
         self._on_stamp(pair.stamp_ns, self._stamps.restarted)
         depth_until_ns = now_ns + round(values.depth_wait * 1e9) if self._depth else now_ns
         pose_until_ns = now_ns + round(values.pose_wait * 1e9)
-        arrival = _Arrival(pair, time.perf_counter(), depth_until_ns)
+        arrival = _Arrival(pair, self._table, time.perf_counter(), depth_until_ns)
         if self._waiting.enter(arrival, max(depth_until_ns, pose_until_ns)):
             self._monitor.count("replaced")
         self._timer.reset()
@@ -189,7 +215,8 @@ class GridCamera:
         """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""
         started = time.perf_counter()
         try:
-            self._sees_ground, updated, published = self._fuse(self._view(arrival))
+            proved, updated, published = self._fuse(self._view(arrival))
+            self._note(proved)
         except SegPerceptionError:
             raise
         except Exception as error:  # whatever a mask brings about, the next one must be tried
@@ -211,13 +238,14 @@ class GridCamera:
         camera = self._inputs.camera(pair)
         if self._setup.ego_mask:
             mask, confidence = self._setup.ego_mask.hide(mask, confidence, camera)
-        if self._table is None:
+        table = arrival.table or self._table
+        if table is None:
             raise NotYetError(f"no class table on {self._classes.topic}")
         mount = self._setup.parameters.base_from_optical()
         pose = self._poses.camera_pose(pair.stamp_ns, pair.optical_frame, mount)
         depth = self._depth_of(arrival, camera)
         frame = pair.optical_frame
-        return View(self._setup.name, self._table, mask, confidence, depth, camera, pose, pair.stamp_ns, frame)
+        return View(self._setup.name, table, mask, confidence, depth, camera, pose, pair.stamp_ns, frame)
 
     def _depth_of(self, arrival: _Arrival, camera: Camera) -> NDArray[np.float32] | None:
         """None where the mask is to be used without. Raises NotYetError while its depth may still come."""

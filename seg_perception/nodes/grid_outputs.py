@@ -16,7 +16,6 @@ from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, UNKNOWN
 from seg_perception.core.ground import Viewpoint
 from seg_perception.core.ground_cloud import GroundCloud
 from seg_perception.core.mapping import GridMapper
-from seg_perception.core.poses import CameraPose
 from seg_perception.nodes.grid_camera_parameters import camera_topic
 from seg_perception.nodes.lifecycle import PipelineNode
 from seg_perception.ros.conversions import (
@@ -50,15 +49,15 @@ class GridOutputs:
         self._grid.publish(grid_to_msg(spec, cells, _header(stamp_ns, self._world_frame)))
         return bool((cells != UNKNOWN).any())
 
-    def publish_obstacles(self, mapper: GridMapper, stamp_ns: int, ground_z: float) -> None:
-        """The occupied cells as points on the ground z = ground_z, m."""
-        points = mapper.obstacle_points(stamp_ns / 1e9, ground_z)
+    def publish_obstacles(self, mapper: GridMapper, stamp_ns: int) -> None:
+        """The occupied cells as points on the ground."""
+        points = mapper.obstacle_points(stamp_ns / 1e9)
         self._obstacles.publish(points_to_cloud(points, _header(stamp_ns, self._world_frame)))
 
-    def publish_classes(self, mapper: GridMapper, stamp_ns: int, ground_z: float) -> None:
-        """What was seen in the known cells, on the ground z = ground_z, m; only when someone subscribes."""
+    def publish_classes(self, mapper: GridMapper, stamp_ns: int) -> None:
+        """What was seen in the known cells, on the ground; only when someone subscribes."""
         if self._classes.get_subscription_count():
-            centres, ids, colors = mapper.class_cells(stamp_ns / 1e9, ground_z)
+            centres, ids, colors = mapper.class_cells(stamp_ns / 1e9)
             header = _header(stamp_ns, self._world_frame)
             self._classes.publish(labelled_points_to_cloud(centres, colors, ids, header))
 
@@ -70,13 +69,12 @@ class GroundOutput:
         self._publisher = node.advertise(PointCloud2, topic, stream_output())
         self._cloud: GroundCloud | None = None
 
-    def publish(self, camera: Camera, pose: CameraPose, max_range: float, stamp_ns: int, frame: str) -> None:
+    def publish(self, camera: Camera, view: Viewpoint, max_range: float, stamp_ns: int, frame: str) -> None:
         """One point per mask pixel, NaN where it shows no ground; only when someone subscribes."""
         if not self._publisher.get_subscription_count():
             return
         if self._cloud is None or not self._cloud.camera.same_as(camera):
             self._cloud = GroundCloud(camera)
-        view = Viewpoint.of(pose.world_from_optical, pose.ground_z)
         self._publisher.publish(points_to_cloud(self._cloud.points(view, max_range), _header(stamp_ns, frame)))
 
 

@@ -42,7 +42,8 @@ class GridSession:
         self._rate = RateLimit()
         self._fused = StreamClock()
         self._seen_ns = self._fused_ns = 0  # newest stamps; those of several cameras come in any order
-        self._ground_z = self._from_origin_m = 0.0
+        self._from_origin_m = 0.0
+        self._jumps = 0
         self._knows_anything = False
         self._pose_name = ""
         self._poses = PoseFeed(node, values, monitor, self._serve)
@@ -74,6 +75,7 @@ class GridSession:
         if self._mapper:
             self._mapper.keeps_classes = values.publish_classes
             if config != self._mapper.config:
+                self._mapper.fade(self._fused.stamp_ns(self._now_ns()) / 1e9)
                 self._mapper.config = config
         for camera in self._cameras.values():
             camera.accept(values)
@@ -134,7 +136,7 @@ class GridSession:
 
     def _fuse(self, view: View) -> Fused:
         mapper, pose = self._mapper_for(view.table), view.pose
-        sees_ground = mapper.update(
+        proved = mapper.update(
             view.mask,
             view.confidence,
             view.camera,
@@ -149,28 +151,30 @@ class GridSession:
         self._fused_ns = max(self._fused_ns, view.stamp_ns)
         self._fused.arrived(self._fused_ns, self._now_ns())
         self._knows_anything = True
-        self._ground_z = pose.ground_z
         self._from_origin_m = float(np.abs(pose.world_from_base[:2, 3]).max())
         if self._rate.is_due(self._fused_ns / 1e9, self._values.publish_rate):
             self._publish_news()
         elif newest or self._held_back_timer.is_canceled():  # older masks alone, as of another camera, are never due
             self._held_back_timer.reset()
+        viewpoint = mapper.viewpoint(pose.world_from_optical, pose.world_from_base, view.stamp_ns / 1e9)
         ground = self._outputs.ground[view.source]
-        ground.publish(view.camera, pose, self._values.max_range, view.stamp_ns, view.optical_frame)
-        self._note_poses()
-        return Fused(sees_ground, updated, time.perf_counter())
+        ground.publish(view.camera, viewpoint, self._values.max_range, view.stamp_ns, view.optical_frame)
+        self._note_poses(mapper)
+        return Fused(proved, updated, time.perf_counter())
 
     def _publish_news(self) -> None:
         """What has been fused; also a period after the last mask if that one was not due: nothing is kept back."""
         self._held_back_timer.cancel()
         assert self._mapper
         self._publish_grid(self._mapper, self._fused_ns)
-        self._outputs.publish_obstacles(self._mapper, self._fused_ns, self._ground_z)
+        # Whoever watches the cloud, as Nav2 does, is to learn that the robot is blind on one side.
+        if all(camera.delivers for camera in self._cameras.values()):
+            self._outputs.publish_obstacles(self._mapper, self._fused_ns)
 
     def _publish_grid(self, mapper: GridMapper, stamp_ns: int) -> None:
         self._knows_anything = self._outputs.publish_grid(mapper, stamp_ns, self._values.trinary)
         if self._values.publish_classes:
-            self._outputs.publish_classes(mapper, stamp_ns, self._ground_z)
+            self._outputs.publish_classes(mapper, stamp_ns)
 
     def _mapper_for(self, table: ClassTable) -> GridMapper:
         """The mapper with the class table of a view: cameras may run different models, and change them."""
@@ -180,7 +184,10 @@ class GridSession:
         self._mapper.table = table
         return self._mapper
 
-    def _note_poses(self) -> None:
+    def _note_poses(self, mapper: GridMapper) -> None:
+        if self._jumps != mapper.jumps:
+            self._jumps = mapper.jumps
+            self._node.get_logger().warning(f"{self._values.base_frame} has jumped in the world: the grid starts anew")
         if self._pose_name != self._poses.name:
             self._pose_name = self._poses.name
             self._node.get_logger().info(f"poses from {self._pose_name}")

@@ -55,9 +55,9 @@ def test_ground_and_the_feet_of_obstacles_have_their_class_and_colour() -> None:
 
 def test_exactly_the_known_cells_are_shown_and_each_at_its_place() -> None:
     mapper = keeping()
-    see(mapper, [BOX], HERE)
+    see(mapper, [BOX], pose.from_rpy([0.0, 0.0, 0.3], 0.0, 0.0, 0.0))
     spec, occupancy = mapper.occupancy(0.0)
-    centres, ids, _ = mapper.class_cells(0.0, ground_z=0.3)
+    centres, ids, _ = mapper.class_cells(0.0)
     columns, rows = np.floor((centres[:, :2] - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(int).T
     shown = np.zeros_like(occupancy, bool)
     shown[rows, columns] = True

@@ -77,6 +77,7 @@ def test_an_obstacle_stands_where_it_meets_the_ground_and_hides_what_is_behind()
     x, y = spec.centres()
     occupied = np.argwhere(grid >= 65)
     assert len(occupied) >= 10
+    assert (grid[occupied[:, 0], occupied[:, 1]] == 100).all(), "Nav2 takes anything less for passable"
     assert (np.abs(x[occupied[:, 1]] - 8.1) < 0.31).all() and (np.abs(y[occupied[:, 0]]) < 1.2).all()
     assert 0 <= at(mapper, 7.5, 0.0) < 25
     shadow = grid[np.ix_(np.abs(y) < 0.8, (x > 8.6) & (x < 25))]
@@ -91,6 +92,77 @@ def test_rolling_and_pitching_do_not_move_an_obstacle() -> None:
         x, _ = spec.centres()
         assert np.abs(x[np.argwhere(grid >= 65)[:, 1]] - 8.1).max() < 0.41
         assert (grid[146:154, x > 8.6] == -1).all()
+
+
+@pytest.mark.parametrize("degrees", [2.0, 6.0])
+def test_an_obstacle_on_a_ramp_stands_where_it_is(degrees: float) -> None:
+    mapper = GridMapper(TABLE, MapperConfig())
+    base = pose.from_rpy(
+        [0, 0, 0], 0.0, -np.radians(degrees), 0.0
+    )  # 3D odometry: it stands on the ramp, as the box does
+    mask = render(CAMERA, MOUNT, [BOX])
+    for step in range(30):
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, base @ MOUNT, base, 0.1 * step)
+    spec, grid = mapper.occupancy(2.9)
+    x, y = spec.centres()
+    occupied = np.argwhere(grid == 100)
+    assert len(occupied) and np.abs(x[occupied[:, 1]] - 8.1).max() < 0.5
+    assert not ((grid >= 0) & (grid < 25))[np.ix_(np.abs(y) < 0.9, (x > 8.0) & (x < 10.0))].any()
+    heights = mapper.obstacle_points(2.9)
+    np.testing.assert_allclose(heights[:, 2], np.tan(np.radians(degrees)) * heights[:, 0], atol=0.1)
+
+
+@pytest.mark.parametrize(("height", "beside"), [(1.4, 0.8), (1.4, 3.0), (2.5, 1.2)])
+def test_a_wall_alongside_is_occupied(height: float, beside: float) -> None:
+    mapper, mount = GridMapper(TABLE, MapperConfig()), pose.base_from_optical([0, 0, height], 0.0, 0.1, 0.0)
+    mask = render(CAMERA, mount, [(-5.0, beside, 30.0, beside + 2.0, 2.5)])
+    for step in range(5):
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, mount, HERE, 0.1 * step)
+    spec, grid = mapper.occupancy(0.4)
+    x, _ = spec.centres()
+    row = int((beside - spec.origin_y) // spec.resolution)
+    face = grid[row : row + 2][:, (x > 8.0) & (x < 14.0)].max(axis=0)
+    assert (face == 100).mean() > 0.8
+    assert not (grid[: row - 2] == 100).any(), "and nothing else is"
+
+
+def test_sky_below_the_horizon_is_believed_as_little_as_ground_beside_it() -> None:
+    mapper = GridMapper(TABLE, MapperConfig(resolution=0.1))
+    mask = render(CAMERA, MOUNT, [(7.0, -0.1, 7.2, 0.1, 0.6)])
+    mask[mask == CAR] = SKY  # a white post before a white sky
+    for step in range(5):
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.1 * step)
+    assert at(mapper, 7.05, 0.0, 0.4) == -1
+    assert 0 <= at(mapper, 6.0, 0.0, 0.4) < 25
+
+
+def test_after_a_jump_of_the_odometry_nothing_is_known_of_before() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    for step in range(5):
+        see(mapper, [], pose.from_rpy([20.0, 0.0, 0.0], 0.0, 0.0, 0.0), 0.1 * step)
+    assert at(mapper, 28.0, 0.0, 0.4) >= 0 and mapper.jumps == 0
+    see(mapper, [], HERE, 0.5)
+    assert at(mapper, 28.0, 0.0, 0.5) == -1 and mapper.jumps == 1
+    assert at(mapper, 8.0, 0.0, 0.5) >= 0
+
+
+def test_a_longer_half_life_does_not_bring_back_what_has_faded() -> None:
+    mapper = GridMapper(TABLE, replace(EXACT, half_life=1.0))
+    see(mapper, [], HERE)
+    mapper.fade(20.0)
+    mapper.config = replace(EXACT, half_life=100.0)
+    blank = np.full((CAMERA.height, CAMERA.width), NOTHING, np.uint8)
+    mapper.update(blank, np.zeros_like(blank), CAMERA, MOUNT, HERE, 20.1)
+    assert (mapper.occupancy(20.1)[1] == -1).all()
+
+
+def test_a_fisheye_that_looks_straight_down_sees_all_around() -> None:
+    camera = Camera(640, 640, np.array([[195.0, 0, 319.5], [0, 195.0, 319.5], [0, 0, 1]]), "equidistant", np.zeros(4))
+    mount = pose.base_from_optical([0.0, 0.0, 1.5], 0.0, np.pi / 2, 0.0)
+    mapper, mask = GridMapper(TABLE, EXACT), np.full((640, 640), ROAD, np.uint8)
+    mapper.update(mask, np.full_like(mask, 255), camera, mount, HERE, 0.0)
+    for x, y in ((4.0, 0.0), (-4.0, 0.0), (0.0, 4.0), (0.0, -4.0)):
+        assert 0 <= at(mapper, x, y) < 25
 
 
 @settings(max_examples=12)
@@ -121,11 +193,16 @@ def test_mask_resolution_does_not_move_an_obstacle(scale: float) -> None:
 
 
 @pytest.mark.parametrize(("pitch", "max_range", "sees"), [(0.07, 25.0, True), (-1.2, 25.0, False), (0.07, 1.0, False)])
-def test_a_view_tells_whether_ground_is_in_it(pitch: float, max_range: float, sees: bool) -> None:
+@pytest.mark.parametrize("confidence", [255, 0])
+def test_a_view_tells_whether_ground_is_in_it_and_of_how_many_cells_it_proves_something(
+    pitch: float, max_range: float, sees: bool, confidence: int
+) -> None:
     mapper, mask = GridMapper(TABLE, replace(EXACT, max_range=max_range)), np.full((360, 640), ROAD, np.uint8)
     camera_pose = pose.base_from_optical([1.5, 0.0, 1.45], 0.0, pitch, 0.0)
-    assert mapper.update(mask, np.full_like(mask, 255), CAMERA, camera_pose, HERE, 0.0) is sees
-    assert (mapper.occupancy(0.0)[1] >= 0).any() == sees
+    proved = mapper.update(mask, np.full_like(mask, confidence), CAMERA, camera_pose, HERE, 0.0)
+    assert (proved is not None) == sees
+    assert (mapper.occupancy(0.0)[1] >= 0).sum() == (proved or 0)
+    assert bool(proved) == (sees and confidence > 0)
 
 
 def test_a_thin_pole_is_not_missed_between_cells() -> None:
@@ -387,6 +464,25 @@ def test_depth_places_an_obstacle_that_does_not_touch_the_ground() -> None:
     blind.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0)
     assert np.abs(occupied_x(lifted) - 8.1).max() < 0.31
     assert occupied_x(blind).min() > 9.0  # where its lower edge seems to meet the ground
+
+
+def test_ground_that_depth_measures_far_below_is_not_free() -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    mask, depth = trace(CAMERA, MOUNT, [])
+    rays = CAMERA.pixel_rays @ MOUNT[:3, :3].T
+    beyond = (mask == ROAD) & (MOUNT[0, 3] + rays[..., 0] * depth > 6.0)
+    depth[beyond] *= (1.45 + 1.0) / 1.45  # the edge of a dock, 1 m high; of what is far, the depth is out of range
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth)
+    assert 0 <= at(mapper, 5.0, 0.0) < 25
+    assert [at(mapper, x, 0.0) for x in (7.0, 12.0, 16.0, 20.0)] == [-1] * 4
+
+
+def test_an_obstacle_that_depth_measures_out_of_range_stands_nowhere() -> None:
+    mapper = GridMapper(TABLE, replace(EXACT, max_range=15.0))
+    mask, depth = trace(CAMERA, MOUNT, [BOX])
+    depth[mask == CAR] *= 3.0
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, MOUNT, HERE, 0.0, depth=depth)
+    assert len(occupied_x(mapper)) == 0
 
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (500_000.0, 5_400_000.0)], ids=["origin", "utm"])
