@@ -15,17 +15,22 @@ import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from seg_perception.core.camera_topics import below, beside
+from seg_perception.core.camera_topics import below, beside, compressed
 from seg_perception.core.errors import DataError
 from seg_perception.core.fastdds import large_images_profile, profile_variables, scarce_shared_memory
-from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
+from seg_perception.core.presets import camera_names, merged, preset, read_sections, require_addressed, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
+
+_RESPAWN_DELAY_S = 2.0
+_WRONG_PARAMETERS = 2  # a node's exit code
 
 Remappings = list[tuple[str, str]]
 
@@ -42,6 +47,7 @@ DEFAULTS = {
     "params_file": ("", "YAML file whose parameters override the robot's"),
 }
 SWITCHES = {
+    "respawn": ("true", "a node that dies is started again; one that cannot start for its parameters ends the launch"),
     "autostart": ("true", "false: a lifecycle manager configures and activates the nodes"),
     "use_sim_time": ("false", "time comes from /clock"),
     "rviz": ("false", "show camera, overlay and grid in RViz"),
@@ -76,6 +82,10 @@ def large_image_transport() -> list[Action]:
 def nodes(context: LaunchContext) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context) for name in (*DEFAULTS, *SWITCHES)}
     files = robot_files(SHARE, given["robot"], given["params_file"])
+    cameras = camera_names(files)
+    prefixes = {camera: "/".join(filter(None, (given["namespace"], camera))) for camera in cameras}
+    names = [*(f"{prefix}/segmenter" for prefix in prefixes.values()), f"{given['namespace']}/grid_mapper"]
+    require_addressed(files, ["/" + name.strip("/") for name in names])
     parameters = parameter_file(files)
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
 
@@ -90,14 +100,15 @@ def nodes(context: LaunchContext) -> list[Action]:
             output="screen",
             # A busy machine needs more than the usual 5 s to end a process well.
             sigterm_timeout="20",
+            respawn=given["respawn"] == "true",
+            respawn_delay=_RESPAWN_DELAY_S,
+            on_exit=end_without_parameters,
         )
 
     def segmenter(camera: str) -> LifecycleNode:
-        namespace = "/".join(filter(None, (given["namespace"], camera)))
         remappings = image_remappings("" if camera else given["camera"], given["image"])
-        return node("segmenter", namespace, segmenter_arguments(given), remappings)
+        return node("segmenter", prefixes[camera], segmenter_arguments(given), remappings)
 
-    cameras = camera_names(files)
     depths = [(below(name, "depth"), below(name or given["camera"], given["depth"])) for name in cameras]
     mapper = node("grid_mapper", given["namespace"], {}, [("odom", given["odom"]), *depths])
     viewers = []
@@ -114,6 +125,14 @@ def nodes(context: LaunchContext) -> list[Action]:
             )
         )
     return [*map(segmenter, cameras), mapper, *viewers]
+
+
+def end_without_parameters(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    """A node whose parameters are wrong has said so; started again, it would say nothing else."""
+    if event.returncode != _WRONG_PARAMETERS or context.is_shutdown:
+        return []
+    reason = f"{event.process_name} cannot start: the launch ends"
+    return [LogInfo(msg=reason), EmitEvent(event=Shutdown(reason=reason))]
 
 
 def parameter_file(files: list[Path]) -> str:
@@ -137,9 +156,7 @@ def require_rviz() -> None:
 def image_remappings(prefix: str, image: str) -> Remappings:
     """From the segmenter's inputs to the topics of a camera."""
     topic = below(prefix, image)
-    # Not every driver follows image_transport's naming.
-    compressed = topic if topic.endswith("compressed") else f"{topic}/compressed"
-    return [("image", topic), ("image/compressed", compressed), ("camera_info", beside(topic, "camera_info"))]
+    return [("image", topic), ("image/compressed", compressed(topic)), ("camera_info", beside(topic, "camera_info"))]
 
 
 def rviz_remappings(first: str, only_camera: str, image: str) -> Remappings:

@@ -3,7 +3,7 @@
 ros2 launch seg_perception replay.launch.py bag:=drive out:=results robot:=car camera:=/camera
 ros2 launch seg_perception replay.launch.py bag:=drive out:=results robot:=car_surround
 
-Every argument of perception.launch.py but autostart and use_sim_time works here too.
+Every argument of perception.launch.py but autostart, use_sim_time and respawn works here too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from seg_perception.core.camera_topics import below, beside
+from seg_perception.core.camera_topics import below, beside, compressed
 from seg_perception.core.errors import DataError, SegPerceptionError
 from seg_perception.core.presets import camera_names, robot_files
 
@@ -63,6 +63,8 @@ BRING_UP_S = 120.0
 DISCOVERY_S = 2.0
 # The nodes still work on what was played last.
 DRAIN_S = 2.0
+
+FIXED = {"autostart": "false", "use_sim_time": "true", "respawn": "false"}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -94,7 +96,7 @@ def replay(context: LaunchContext) -> list[Action]:
     results = "|".join([*of_cameras, *map(resolved, GRID_RESULTS)])
     perception = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(PERCEPTION)),
-        launch_arguments={"autostart": "false", "use_sim_time": "true", "image_transport": transport}.items(),
+        launch_arguments={**FIXED, "image_transport": transport}.items(),
     )
     # What Humble would write, db3, knows no definitions of message types.
     record = ["record", "--use-sim-time", "--storage", "mcap", "--output", str(out)]
@@ -180,15 +182,14 @@ def image_topics(bag: Path, recorded: dict[str, str], images: list[str], wanted:
     wanted: one of the two; empty for whichever the bag has of more cameras. Raises DataError naming the images that are
     there, if it has none of these.
     """
-    # Not every driver follows image_transport's naming.
-    compressed = [image if image.endswith("compressed") else f"{image}/compressed" for image in images]
+    of_compressed = [compressed(image) for image in images]
     counts = {
         "raw": sum(recorded.get(topic) == RAW for topic in images),
-        "compressed": sum(recorded.get(topic) == COMPRESSED for topic in compressed),
+        "compressed": sum(recorded.get(topic) == COMPRESSED for topic in of_compressed),
     }
     transport = wanted or max(counts, key=counts.__getitem__)
     if counts.get(transport):
-        return transport, images if transport == "raw" else compressed
+        return transport, images if transport == "raw" else of_compressed
     there = sorted(topic for topic, kind in recorded.items() if kind in (RAW, COMPRESSED))
     choice = ", ".join(there) or "none at all"
     what = " ".join(filter(None, ("no", wanted, "images")))

@@ -14,6 +14,11 @@ def beside(image: str, name: str) -> str:
     return f"{place}{slash}{name}"
 
 
+def compressed(image: str) -> str:
+    """Where the compressed images of a topic are: below it, or it itself, as not every driver names them that way."""
+    return image if image.endswith("compressed") else f"{image}/compressed"
+
+
 def is_rectified(image: str) -> bool:
     """Whether a topic has the name that image_proc and the drivers give to rectified images: image_rect, …_color."""
     return image.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,28 @@ def merged(files: Iterable[Sections]) -> dict[str, Any]:
     return {name: {"ros__parameters": parameters} for name, parameters in sections.items() if parameters}
 
 
+def require_addressed(files: Iterable[Path], nodes: Collection[str]) -> None:
+    """Raises DataError for a section of one of the files that is meant for one of the nodes, but has another name.
+
+    nodes: their full names, as /front/segmenter. Sections of nodes of other kinds may be there as well.
+    """
+    kinds = {node.rpartition("/")[2] for node in nodes}
+    for file in files:
+        for section in read_sections(file):
+            kind = section.rpartition("/")[2]
+            if kind in kinds and not any(_addresses(section, node) for node in nodes):
+                raise DataError(
+                    f"{file}: section {section} is for none of {', '.join(sorted(nodes))}; call it /**/{kind}"
+                )
+
+
+def _addresses(section: str, node: str) -> bool:
+    """Whether a section is for a node, as rcl has it: * stands for one part of a name, ** for any number of them."""
+    parts = {"**": "(/[^/]+)*", "*": "/[^/]+"}
+    pattern = "".join(parts.get(part, "/" + re.escape(part)) for part in section.strip("/").split("/"))
+    return re.fullmatch(pattern, node) is not None
+
+
 def camera_names(files: Sequence[Path]) -> list[str]:
     """What a robot's files give to the grid_mapper as `cameras`; one camera without a name where they do not.
 
@@ -98,6 +121,8 @@ def _named(document: Mapping[str, Any], node: str = "") -> Iterator[tuple[str, M
     for key, value in document.items():
         if key == "ros__parameters":
             yield node, value
+        elif not isinstance(value, Mapping):
+            raise TypeError(f"{node.lstrip('/') or 'it'} has {key} without `ros__parameters:` above it")
         else:
             yield from _named(value, f"{node}/{key}")
 

@@ -23,7 +23,7 @@ from seg_perception.msg import SegmentationClasses
 from seg_perception.nodes.depth_input import DepthInput
 from seg_perception.nodes.grid_camera_parameters import CameraParameters, camera_topic
 from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
-from seg_perception.nodes.mask_inputs import MaskInputs, MaskPair
+from seg_perception.nodes.mask_inputs import PUBLISHER, MaskInputs, MaskPair
 from seg_perception.nodes.pose_feed import PoseFeed
 from seg_perception.ros.conversions import classes_from_msg
 from seg_perception.ros.diagnostics import TOTAL, Finding, Level, PipelineMonitor
@@ -110,7 +110,9 @@ class GridCamera:
             node, setup.name, values.reliability, _WAITING_MASKS, monitor, self._on_pair, self.serve
         )
         classes, depth = (camera_topic(setup.name, topic) for topic in ("segmentation/classes", "depth"))
-        self._classes = WatchedInput(node, SegmentationClasses, classes, self._on_classes, latched())
+        self._classes = WatchedInput(
+            node, SegmentationClasses, classes, self._on_classes, latched(), publisher=PUBLISHER
+        )
         use_depth = setup.parameters.use_depth
         self._depth = DepthInput(node, depth, values.reliability, _WAITING_MASKS, self.serve) if use_depth else None
         self._timer = node.create_timer(_WAITING_PERIOD_S, self.serve)

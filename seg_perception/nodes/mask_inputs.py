@@ -21,6 +21,7 @@ from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import sensor_input
 
 _DEPTH = 5
+PUBLISHER = "the segmenter does not run or is not active; its log and status say why"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,13 @@ class MaskInputs:
         self._pairs: StampPairs[Image, Image] = StampPairs(_DEPTH)
         self._infos = CameraInfos(_DEPTH + waiting)
         prefix = camera_topic(name, "segmentation")
-        self.masks = WatchedInput(node, Image, f"{prefix}/mask", self._on_mask, profile)
-        self._confidences = WatchedInput(node, Image, f"{prefix}/confidence", self._on_confidence, profile)
-        self._camera_infos = WatchedInput(node, CameraInfo, f"{prefix}/camera_info", self._on_camera_info, profile)
+        self.masks = WatchedInput(node, Image, f"{prefix}/mask", self._on_mask, profile, publisher=PUBLISHER)
+        self._confidences = WatchedInput(
+            node, Image, f"{prefix}/confidence", self._on_confidence, profile, publisher=PUBLISHER
+        )
+        self._camera_infos = WatchedInput(
+            node, CameraInfo, f"{prefix}/camera_info", self._on_camera_info, profile, publisher=PUBLISHER
+        )
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -73,10 +78,11 @@ class MaskInputs:
             watched.close()
 
     def findings(self, timeout_s: float) -> Iterator[Finding]:
-        """What is wrong with the masks, and else with what belongs to them."""
+        """What is wrong with the masks; and where they come to nothing, with what belongs to them."""
         finding = self.masks.finding(timeout_s)
         if finding:
             yield finding
+        if finding and not self.masks.silent(timeout_s):
             others = (watched.finding(timeout_s) for watched in (self._confidences, self._camera_infos))
             yield from filter(None, others)
 

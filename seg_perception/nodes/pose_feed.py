@@ -61,7 +61,7 @@ class PoseFeed:
         return self._source.camera_pose(stamp_ns, optical_frame, mount)
 
     def time_went_back(self, stamp_ns: int) -> None:
-        """Forget poses of the time after `stamp_ns`."""
+        """Time starts again at `stamp_ns`: forget poses at least of the time after it."""
         self._source.time_went_back(stamp_ns)
 
     def findings(self, timeout_s: float) -> Iterator[Finding]:

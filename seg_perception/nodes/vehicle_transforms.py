@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import astuple
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
@@ -22,8 +21,7 @@ class VehicleTransforms:
     """Published: /tf with every frame, /tf_static once; nothing where tf2_msgs is missing."""
 
     def __init__(self, node: Node, mount: Mount) -> None:
-        x, y, z, roll, pitch, yaw = astuple(mount)
-        self._base_from_optical = pose.base_from_optical((x, y, z), roll, pitch, yaw)
+        self._base_from_optical = mount.base_from_optical
         self._camera_frame = ""
         try:
             self._kind = importlib.import_module("tf2_msgs.msg").TFMessage

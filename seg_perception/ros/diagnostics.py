@@ -26,6 +26,7 @@ COUNTERS = ("received", "processed", "replaced", "stale", "failed")
 _LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 _LATENCY_SAMPLES = 512
 _RATE_WINDOW_S = 3.0
+_RECENT_S, _LEAST_SAMPLES = 10.0, 20  # of a judgement: one slow image, or what was long ago, is none
 
 
 class Level(IntEnum):
@@ -110,6 +111,17 @@ class PipelineMonitor:
         with self._lock:
             recent = [t for t in self._results if t >= since]
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def recent_p95(self, stage: str) -> float | None:
+        """That of the last seconds, ms; None with too few samples, or when there was none of late."""
+        now = time.monotonic()
+        with self._lock:
+            ages = now - np.array(self._results)
+            samples = np.array(self._latencies.get(stage, ()))[-len(ages) :]
+        recent = max(_LEAST_SAMPLES, int((ages < _RECENT_S).sum()))
+        if len(samples) < _LEAST_SAMPLES or len(samples) != len(ages) or ages[-1] > _RECENT_S:
+            return None
+        return float(np.percentile(samples[-recent:], 95))
 
     def latencies(self) -> dict[str, Percentiles]:
         """Percentiles of every stage that has samples, in the order the stages were first seen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from seg_perception.core.fastdds import large_images_profile, profile_variables
 from seg_perception.ros.diagnostics import Finding, Level
@@ -18,12 +20,16 @@ from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.qos import IncompatiblePublisher
 
 _LOG_PERIOD_S = 5.0
+_SILENCE_S = 1.0  # after which messages that come again are a new beginning
+_LOST_WINDOW_S, _MOST_LOST, _LEAST_LOST = 10.0, 0.1, 5
+_SLOWEST_BURST_NS = 20_000_000  # messages that come faster replace one another before they are taken
 
 
 class WatchedInput:
     """A subscription that notes what arrives, what was of use, and what was rejected and why.
 
-    The callback runs in the executor; `accept` and `reject` may be called from any thread.
+    The callback runs in the executor; `accept` and `reject` may be called from any thread. publisher: what should
+    publish here, for people.
     """
 
     def __init__(
@@ -34,18 +40,21 @@ class WatchedInput:
         callback: Callable[[Any], None],
         profile: QoSProfile,
         group: HeldBack | None = None,
+        publisher: str = "start the driver or remap the topic",
     ) -> None:
         self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._callback = callback
         self._best_effort = profile.reliability == ReliabilityPolicy.BEST_EFFORT
         self._incompatible = IncompatiblePublisher(self.topic)
-        self._arrived = self._accepted = time.monotonic()
+        self._publisher = publisher
+        self._arrived = self._accepted = self._resumed = time.monotonic()
         self._rejected = self._logged = float("-inf")
         self._rejections = 0
         self._reason = ""
         self._group = group
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[bytes, tuple[int, int]] = {}  # by publisher: the last one's, and when it was received, ns
+        self._losses: deque[tuple[float, int]] = deque()  # for every message of late: when, and how many before it
         self.replaced: int | None = None
         """How many messages the newest one has replaced in the middleware's queue while its group was held. None where
         the middleware does not number them."""
@@ -80,16 +89,28 @@ class WatchedInput:
     def finding(self, timeout_s: float, level: Level = Level.ERROR) -> Finding | None:
         """What is wrong with this input: of `level` if nothing was of use for `timeout_s`, else a warning; or None."""
         now = time.monotonic()
-        starving = now - self._accepted > timeout_s
+        starving = now - max(self._accepted, self._resumed) > timeout_s
         if now - self._rejected < _LOG_PERIOD_S:
             return Finding(level if starving else Level.WARN, f"{self.topic}: {self._reason}")
         if not starving:
-            return None
-        silence = now - self._arrived
-        held = self._group is not None and self._group.holds
-        if silence > timeout_s and not held:
-            return Finding(level, f"nothing on {self.topic} for {silence:.1f} s: {self._why_silent()}")
+            return self._loss(now)
+        if self.silent(timeout_s):
+            return Finding(level, f"nothing on {self.topic} for {now - self._arrived:.1f} s: {self._why_silent()}")
         return Finding(level, f"{self.topic}: messages arrive, but no result for {now - self._accepted:.1f} s")
+
+    def silent(self, timeout_s: float) -> bool:
+        """Whether nothing has arrived for that long."""
+        held = self._group is not None and self._group.holds
+        return time.monotonic() - self._arrived > timeout_s and not held
+
+    def _loss(self, now: float) -> Finding | None:
+        while self._losses and self._losses[0][0] < now - _LOST_WINDOW_S:
+            self._losses.popleft()
+        lost, arrived = sum(number for _, number in self._losses), len(self._losses)
+        if lost < max(_LEAST_LOST, _MOST_LOST * (lost + arrived)):
+            return None
+        reason = f"{self.topic}: {lost} of {lost + arrived} messages were lost on the way in the last seconds"
+        return Finding(Level.WARN, reason + self._large_images())
 
     def _on_numbered_message(self, msg: Any, info: Mapping[str, Any]) -> None:
         self.replaced = self._replaced_by(info)
@@ -99,14 +120,21 @@ class WatchedInput:
         publisher, number = info.get("publisher_gid"), info.get("publication_sequence_number")
         if not publisher or number is None:
             return None
-        before = self._numbers.get(publisher["data"], number - 1)
-        self._numbers[publisher["data"]] = max(before, number)
+        received = info["received_timestamp"]
+        before, before_ns = self._numbers.get(publisher["data"], (number - 1, received))
+        self._numbers[publisher["data"]] = max(before, number), received
+        missing = max(0, number - before - 1)
         # If it came later, the queue was empty when it did, and those between were lost on the way.
-        waited = self._group is not None and info["received_timestamp"] <= self._group.released_ns
-        return max(0, number - before - 1) if waited else 0
+        waited = self._group is not None and received <= self._group.released_ns
+        burst = received - before_ns < (missing + 1) * _SLOWEST_BURST_NS
+        self._losses.append((time.monotonic(), 0 if waited or burst else missing))
+        return missing if waited else 0
 
     def _on_message(self, msg: Any) -> None:
-        self._arrived = time.monotonic()
+        now = time.monotonic()
+        if now - self._arrived > _SILENCE_S:
+            self._resumed = now
+        self._arrived = now
         self._incompatible.reason = ""
         self._callback(msg)
 
@@ -115,13 +143,16 @@ class WatchedInput:
             return self._incompatible.reason
         publishers = self._node.count_publishers(self.topic)
         if not publishers:
-            return "no publisher; start the driver or remap the topic"
-        unprepared = self._best_effort and not any(name in os.environ for name in profile_variables())
-        return f"{publishers} publisher(s), but no message" + (_large_images() if unprepared else "")
+            return f"no publisher; {self._publisher}"
+        return f"{publishers} publisher(s), but no message{self._large_images()}"
 
-
-def _large_images() -> str:
-    return (
-        "; large images get lost in the default configuration of DDS: start publisher and subscriber with "
-        f"{profile_variables()[0]}={large_images_profile(Path('<share>'))}, or set the parameter reliability: reliable"
-    )
+    def _large_images(self) -> str:
+        if not self._best_effort or "fastrtps" not in get_rmw_implementation_identifier():
+            return ""
+        prepared = any(name in os.environ for name in profile_variables())
+        return (
+            "; large images get lost in the default configuration of Fast DDS: start "
+            f"{'the publisher, too,' if prepared else 'publisher and subscriber'} with "
+            f"{profile_variables()[0]}={large_images_profile(Path('<share>'))}, or set the parameter reliability: "
+            "reliable"
+        )

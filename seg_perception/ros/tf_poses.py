@@ -61,7 +61,8 @@ class TfPoses:
             transform = self._buffer.lookup_transform(target, frame, Time(nanoseconds=stamp_ns)).transform
         except self._error as error:
             # Whatever is missing may still come: a frame, a branch or a newer transform.
-            raise PoseNotYetError(f"TF: {error}") from error
+            why = f"TF: {str(error).strip()} ({target} from {frame}; does what publishes them run?)"
+            raise PoseNotYetError(why) from error
         t, q = transform.translation, transform.rotation
         return checked_pose("TF", (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 

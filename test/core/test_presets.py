@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.presets import camera_names, merged, preset, read_sections, robot_files
+from seg_perception.core.presets import camera_names, merged, preset, read_sections, require_addressed, robot_files
 
 SHARE = Path(__file__).resolve().parents[2]
 
@@ -40,6 +40,28 @@ def test_a_preset_comes_before_a_file_of_the_same_name(tmp_path, monkeypatch):
     installed.write_text("")
     assert preset("robot", "car", {"car": installed}) == installed
     assert preset("robot", "car", {}) == tmp_path / "car"
+
+
+@pytest.mark.parametrize("section", ["/**/segmenter", "/*/segmenter", "/front/segmenter", "front/segmenter", "/**"])
+def test_sections_that_reach_a_node(tmp_path, section):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {{device: cpu}}}}\n/**/controller: {{ros__parameters: {{a: 1}}}}\n")
+    require_addressed([file], ["/front/segmenter", "/grid_mapper"])
+
+
+@pytest.mark.parametrize("section", ["segmenter", "/rear/segmenter", "/a/*/segmenter"])
+def test_a_section_that_would_reach_no_node_is_refused(tmp_path, section):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {{device: cpu}}}}\n")
+    with pytest.raises(DataError, match=r"mine\.yaml: section .*segmenter is for none of .* call it /\*\*/segmenter"):
+        require_addressed([file], ["/front/segmenter", "/grid_mapper"])
+
+
+def test_parameters_without_their_heading_are_named(tmp_path):
+    file = tmp_path / "bare.yaml"
+    file.write_text("grid_mapper: {resolution: 0.2}\n")
+    with pytest.raises(DataError, match=r"bare\.yaml: .*grid_mapper has resolution without `ros__parameters:`"):
+        read_sections(file)
 
 
 def test_a_parameter_that_is_there_twice_is_refused(tmp_path):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import array
 import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,33 @@ def test_a_robot_with_several_cameras_has_a_segmenter_for_each_and_one_grid_mapp
     arguments = rviz_arguments.read_text().split()
     assert Path(arguments[arguments.index("-d") + 1]).is_file()
     assert {"image:=front/image_raw", "segmentation/overlay:=front/segmentation/overlay"} <= set(arguments), arguments
+
+
+def test_a_node_that_dies_is_started_again(launch, client, bundle):
+    started = launch("perception.launch.py", model=bundle)
+    started.wait_until_active(client, "/segmenter", "/grid_mapper")
+    dead = re.search(r"\[segmenter-\d+\]: process started with pid \[(\d+)\]", started.log)
+    assert dead, started.log
+    os.kill(int(dead[1]), signal.SIGKILL)
+    wait_for(lambda: started.log.count("[segmenter-1]: process started") == 2, "a new process")
+    started.wait_until_active(client, "/segmenter", "/grid_mapper")
+    started.interrupt()
+    assert started.returncode() == 0, started.log
+
+
+def test_a_node_that_cannot_start_ends_the_launch(launch, bundle):
+    started = launch("perception.launch.py", model=bundle, image_transport="jpeg")
+    started.returncode()
+    assert "image_transport" in started.log and "cannot start" in started.log, started.log
+    assert started.log.count("[segmenter-1]: process started") == 1
+
+
+def test_a_section_that_reaches_no_node_ends_the_launch_with_one_line(launch, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("segmenter:\n  ros__parameters: {device: gpu}\n")
+    started = launch("perception.launch.py", robot="car_surround", params_file=mine)
+    assert started.returncode() == 1
+    assert "section /segmenter is for none of" in started.log and "process started" not in started.log
 
 
 def test_a_driver_with_its_own_tree_of_topics(launch, client, bundle, tmp_path):

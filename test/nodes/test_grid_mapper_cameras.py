@@ -146,8 +146,11 @@ def test_masks_that_an_ego_mask_does_not_fit_are_refused_with_what_to_do(fresh, 
 
 def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named(fresh):
     fresh.wait_for_grid(fresh.drive(6)[-1])
+    assert fresh.obstacles, "with both cameras there are obstacles"
     since = len(fresh.statuses)
     grid = fresh.drive_on_front_alone(35)
+    silence_s = (stamp_to_ns(grid.header.stamp) - stamp_to_ns(fresh.obstacles[-1].header.stamp)) / 1e9
+    assert silence_s > 1.0, "whoever watches the obstacles, as Nav2 does, does not learn of the dead camera"
 
     def names_rear_alone(status):  # later, when the last grid was long in coming, the front has ended, too
         return "/rear/segmentation/mask" in status.message and "/front" not in status.message
@@ -158,6 +161,22 @@ def test_what_a_dead_camera_saw_ages_out_while_the_other_goes_on_and_it_is_named
     assert of_then["rear"].level == DiagnosticStatus.ERROR and of_then["front"].level == DiagnosticStatus.OK
     assert (behind(grid, -2.5) == -1).all()
     assert (at(grid, np.arange(9.0, 10.5, 0.2), np.full(8, 4.0)) >= 0).any(), "the camera that lives is not used"
+
+
+def test_a_camera_whose_masks_prove_nothing_is_named(fresh):
+    start_ns = fresh.now_ns()
+    unsure = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
+    for i in range(30):
+        t = i * STEP_S
+        stamp_ns = start_ns + round(t * 1e9)
+        for offset_s in (-0.04, 0.04):
+            fresh.send_odometry(stamp_ns + round(offset_s * 1e9), t + offset_s)
+        Segmenter.send_mask(fresh, stamp_ns, t)
+        fresh.rear.send_mask(stamp_ns, t, confidence=unsure)
+        time.sleep(STEP_S)
+    status = fresh.wait_for_status(lambda s: "has proved anything" in s.message, "the warning", 0)
+    assert "/rear/segmentation/mask: for " in status.message and "min_confidence (0.4)" in status.message
+    assert "/front" not in status.message
 
 
 def test_grids_go_on_from_a_camera_whose_masks_are_older_than_the_last_of_one_that_ended(fresh, client):

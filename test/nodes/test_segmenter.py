@@ -493,6 +493,8 @@ def test_over_budget_is_a_warning(make_rig):
     rig = make_rig(latency_budget_ms=0.0)
     rig.connect()
     rig.answer(rig.send())
+    for _ in range(20):
+        rig.answer(rig.send())
     status = rig.status(lambda s: "over budget" in s.message)
     assert status.level == PipelineStatus.WARN
 

@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
+from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from seg_perception.ros import qos
@@ -58,7 +59,38 @@ def test_a_silent_publisher_of_what_may_be_large_images(spun, watch, monkeypatch
     spun.spin_until(lambda: "1 publisher(s), but no message" in watched.finding(0.0).reason)
     assert f" {name}=<share>/config/fastdds_large_images" in watched.finding(0.0).reason
     monkeypatch.setenv(name, "profiles.xml")
-    assert "fastdds_large_images" not in watched.finding(0.0).reason
+    assert f"start the publisher, too, with {name}=" in watched.finding(0.0).reason
+
+
+@pytest.mark.skipif(not hasattr(Subscription, "CallbackType"), reason="this rclpy does not number messages")
+@pytest.mark.parametrize(("missing", "period_ms", "told"), [(1, 100, True), (0, 100, False), (1, 5, False)])
+def test_messages_lost_on_the_way_are_told_but_not_those_replaced_in_a_burst(
+    spun, watch, monkeypatch, missing, period_ms, told
+):
+    handlers, create = [], spun.node.create_subscription
+
+    def keep(kind, topic, callback, *args, **options):
+        handlers.append(callback)
+        return create(kind, topic, callback, *args, **options)
+
+    monkeypatch.setattr(spun.node, "create_subscription", keep)
+    watched = watch(SENSOR)
+    for index in range(20):
+        number = index * (1 + missing)
+        stamp = number * period_ms * 1_000_000
+        info = {"publisher_gid": {"data": b"a"}, "publication_sequence_number": number, "received_timestamp": stamp}
+        handlers[0](String(), info)
+    finding = watched.finding(60.0)
+    assert (finding is not None) == told
+    if finding:
+        assert finding.level is Level.WARN and "19 of 39 messages were lost on the way" in finding.reason
+
+
+def test_messages_that_come_again_after_a_silence_have_time_to_lead_to_something(spun, watch):
+    watched = watch()
+    spun.spin_until(lambda: watched.finding(1.2))
+    deliver(spun, watched)
+    assert watched.finding(1.2) is None
 
 
 def test_messages_of_no_use_are_an_error_after_the_timeout_and_before_a_warning(spun, watch):
@@ -74,6 +106,7 @@ def test_messages_of_no_use_are_an_error_after_the_timeout_and_before_a_warning(
 def test_messages_that_lead_to_nothing(spun, watch):
     watched = watch()
     spun.spin_until(lambda: watched.finding(0.2))
+    deliver(spun, watched)
     deliver(spun, watched)
     assert "messages arrive, but no result" in watched.finding(0.2).reason
     watched.accept()
