@@ -1,1 +1,1 @@
-"""The algorithms: numpy and OpenCV only, no ROS, no torch."""
+"""The algorithms: numpy, SciPy, OpenCV and PyYAML, no ROS, no torch."""

@@ -51,3 +51,9 @@ class ExportError(SegPerceptionError):
 
 class ModelImportError(SegPerceptionError):
     """A network from elsewhere cannot be read, or is none that can become a bundle."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line of some 240 characters: long ones tell the reason last."""
+    text = " ".join((str(error) or repr(error)).split())
+    return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"

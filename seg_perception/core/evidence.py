@@ -41,7 +41,7 @@ _VIEWS = 8
 """So many views' margins are kept: they stay the same for as long as a camera is tilted alike."""
 
 _BODY_ROWS = 8
-_EDGE_ROWS = 3
+_EDGE_ROWS = 2
 _FOOT_ROWS = 2  # samples of ground before, and of obstacle after, a contact: a single stray pixel makes none
 
 

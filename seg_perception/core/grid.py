@@ -32,6 +32,12 @@ class GridSpec:
     origin_x: float
     origin_y: float
 
+    def cells_of(self, points: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+        """(N, 2 or 3) points of the world, m → row and column of those in the window, and (N,) which of them are."""
+        column, row = np.floor((points[:, :2] - (self.origin_x, self.origin_y)) / self.resolution).astype(np.intp).T
+        inside = (column >= 0) & (column < self.width) & (row >= 0) & (row < self.height)
+        return row[inside], column[inside], inside
+
     def centres(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """World coordinates of the cell centres, m: x (width,), y (height,)."""
         x = self.origin_x + (np.arange(self.width) + 0.5) * self.resolution

@@ -30,7 +30,7 @@ Value = TypeVar("Value", np.uint8, np.uint16)
 _FASTEST_M_S, _LEAST_JUMP_M = 70.0, 1.0
 """base_link that moves faster has jumped; by less, as where a filter corrects itself, the evidence is kept."""
 
-_AT_FOOT = np.array([-0.5, 0.0, 0.6])
+_AT_FOOT = np.array([-0.5, 0.0, 0.4])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
 
 
@@ -125,8 +125,8 @@ class GridMapper:
         if self._has_jumped(world_from_base, stamp_s):
             self.reset()
             self.jumps += 1
-        self._base = stamp_s, world_from_base[:3, 3]
         view = self.viewpoint(world_from_optical, world_from_base, stamp_s)
+        self._base = stamp_s, world_from_base[:3, 3]
         self._grid.log_odds = self._faded(stamp_s)
         self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))

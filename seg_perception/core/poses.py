@@ -49,7 +49,7 @@ class PoseSource(Protocol):
         """Raises PoseNotYetError where waiting may help, else TransformError."""
 
     def time_went_back(self, stamp_ns: int) -> None:
-        """Forget poses of the time after `stamp_ns`: time starts there again."""
+        """Time starts again at `stamp_ns`: forget poses at least of the time after it."""
 
 
 class TreePoses(PoseSource, Protocol):

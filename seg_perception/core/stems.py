@@ -7,8 +7,10 @@ from pathlib import Path
 
 from seg_perception.core.errors import DataError
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
-def pictures(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
+
+def pictures(paths: Iterable[Path], suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
     """What has these suffixes (lower case), sorted, but for folders and hidden files, like macOS's ._name.jpg.
 
     A link that leads nowhere is among them: it is missing, and not to be passed over.
