@@ -30,7 +30,7 @@ setup(
         "cpu": [f"onnxruntime-openvino>=1.20; {OPENVINO}", f"onnxruntime>=1.20; {NO_OPENVINO}"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "sim": ["numpy>=1.22", "trimesh>=4", f"embreex>=2.17; {X86}"],
-        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "rosbags>=0.11", "tqdm>=4.60"],
+        "evaluate": ["av>=12", "jinja2>=3", "matplotlib>=3.5", "onnx>=1.17", "rosbags>=0.11", "tqdm>=4.60"],
         "train": [
             "torch>=2.5",
             "torchvision>=0.20",

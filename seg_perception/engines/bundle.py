@@ -26,7 +26,7 @@ import yaml
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import BundleError
+from seg_perception.core.errors import BundleError, one_line
 from seg_perception.core.pictures import decoded
 from seg_perception.core.share import share_folders
 from seg_perception.core.writable import require_writable, writing
@@ -57,7 +57,7 @@ class Bundle:
         except FileNotFoundError as error:
             raise BundleError(f"{root}: no {MANIFEST_FILE} in it; give the folder of a model bundle") from error
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise BundleError(f"{path}: cannot be read as YAML ({_one_line(error)}); copy the bundle again") from error
+            raise BundleError(f"{path}: cannot be read as YAML ({one_line(error)}); copy the bundle again") from error
         loaded = cls(root, Manifest.from_dict(document, str(path)))
         loaded._check_files_exist()
         return loaded
@@ -248,7 +248,7 @@ def _yaml(manifest: Manifest) -> bytes:
             manifest.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
         )
     except yaml.representer.RepresenterError as error:
-        raise BundleError(f"bundle {manifest.name}: provenance is not plain YAML ({_one_line(error)})") from error
+        raise BundleError(f"bundle {manifest.name}: provenance is not plain YAML ({one_line(error)})") from error
     return text.encode("utf-8")
 
 
@@ -291,7 +291,3 @@ def _swap(fresh: Path, target: Path, old: Path) -> None:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

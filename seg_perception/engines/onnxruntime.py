@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from seg_perception.core.errors import BundleError, DeviceLostError, EngineError
+from seg_perception.core.errors import BundleError, DeviceLostError, EngineError, one_line
 from seg_perception.engines.base import GraphEngine
 from seg_perception.engines.manifest import InputSpec, Runtime
 
@@ -72,7 +72,7 @@ class OnnxRuntimeEngine(GraphEngine):
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             # The image has the right shape and type, so what fails on a GPU is the GPU.
             kind = EngineError if self._on_cpu else DeviceLostError
-            raise kind(f"{self.description}: inference failed ({_one_line(error)})") from error
+            raise kind(f"{self.description}: inference failed ({one_line(error)})") from error
         return mask[0], confidence[0]
 
 
@@ -89,10 +89,10 @@ def _create_session(model: bytes, runtime: Runtime, device_index: int, threads: 
             model, options, providers=_provider_options(runtime, device_index, threads), enable_fallback=0
         )
     except _UNUSABLE_MODEL as error:
-        raise BundleError(f"not a model that ONNX Runtime can read ({_one_line(error)}); export it again") from error
+        raise BundleError(f"not a model that ONNX Runtime can read ({one_line(error)}); export it again") from error
     except Exception as error:  # ONNX Runtime's exceptions share no base class.
         raise EngineError(
-            f"{runtime}: onnxruntime {ort.__version__} cannot run the model there ({_one_line(error)})"
+            f"{runtime}: onnxruntime {ort.__version__} cannot run the model there ({one_line(error)})"
         ) from error
     running = session.get_providers()[0]
     if running != _PROVIDERS[runtime.provider]:
@@ -133,11 +133,6 @@ def _check_interface(session: ort.InferenceSession, spec: InputSpec) -> None:
                 f"{name} of the model is {port.type} {tuple(port.shape)}, by the manifest it is tensor(uint8) {shape}; "
                 "export it again"
             )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"  # ONNX Runtime gives the reason last.
 
 
 load = OnnxRuntimeEngine

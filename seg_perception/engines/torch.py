@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seg_perception.core.errors import BundleError, DeviceLostError, EngineError
+from seg_perception.core.errors import BundleError, DeviceLostError, EngineError, one_line
 from seg_perception.engines.base import GraphEngine
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.torch_program import load_program
@@ -62,11 +62,11 @@ class TorchEngine(GraphEngine):
             return self._infer(pixels)
         except RuntimeError as error:
             if self._on_cpu:
-                raise EngineError(f"{self.description}: inference failed ({_one_line(error)})") from error
+                raise EngineError(f"{self.description}: inference failed ({one_line(error)})") from error
             raise self._lost(error) from error
 
     def _lost(self, error: RuntimeError) -> DeviceLostError:
-        return DeviceLostError(f"{self.description}: the GPU failed ({_one_line(error)})")
+        return DeviceLostError(f"{self.description}: the GPU failed ({one_line(error)})")
 
 
 class _Network:
@@ -139,17 +139,13 @@ def _check_interface(network: _Network, spec: InputSpec) -> None:
         outputs = network(torch.zeros((*plane, 3), dtype=torch.uint8))
     except Exception as error:  # the program's own guards raise AssertionError, operators RuntimeError
         raise BundleError(
-            f"the program does not take uint8 {(*plane, 3)} ({_one_line(error)}); export it again"
+            f"the program does not take uint8 {(*plane, 3)} ({one_line(error)}); export it again"
         ) from error
     found = [(str(output.dtype).removeprefix("torch."), tuple(output.shape)) for output in outputs]
     if found != [("uint8", plane)] * 2:
         raise BundleError(
             f"the program gives {found}, by the manifest mask and confidence, uint8 {plane}; export it again"
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240]
 
 
 load = TorchEngine

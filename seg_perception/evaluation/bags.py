@@ -16,7 +16,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from seg_perception.core.errors import DataError
+from seg_perception.core.errors import DataError, one_line
 from seg_perception.core.messages import stamp_to_ns
 from seg_perception.evaluation.bag_rescue import ZSTD_SUFFIXES, RescuedMcap, decompress_file, decompress_message
 
@@ -102,7 +102,7 @@ def open_bag(path: Path) -> Iterator[Bag]:
             try:
                 reader = stack.enter_context(Ros2Reader(path))
             except Exception as error:  # noqa: BLE001 (as above)
-                damage.append(f"{path / 'metadata.yaml'} does not help ({_one_line(error)}); read its files instead")
+                damage.append(f"{path / 'metadata.yaml'} does not help ({one_line(error)}); read its files instead")
             else:
                 yield Bag([reader], path, damage)
                 return
@@ -136,7 +136,7 @@ def _open_file(path: Path, stack: ExitStack, damage: list[str]) -> Any:
             return stack.enter_context(Ros2Reader(rescued))  # type: ignore[arg-type]  # only its open() is used
         return stack.enter_context(Ros2Reader(path))
     except Exception as error:  # noqa: BLE001 (as above)
-        damage.append(f"{path}: cannot be read ({_one_line(error)})")
+        damage.append(f"{path}: cannot be read ({one_line(error)})")
         return None
 
 
@@ -166,11 +166,7 @@ def _type_name(msgtype: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read as a bag from here on ({_one_line(error)}); was its recording closed?")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or repr(error)).split())
+    return DataError(f"{path}: cannot be read as a bag from here on ({one_line(error)}); was its recording closed?")
 
 
 def stamp_ns(header: Any) -> int:

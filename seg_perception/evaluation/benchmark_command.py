@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/benchmark"), metavar="FOLDER", help="default: %(default)s"
     )
     parser.add_argument("--model", help="bundle, by name or folder (default: road_lite)")
-    parser.add_argument("--device", help="cpu | cuda:N (default: cpu)")
+    parser.add_argument("--device", help="cpu | cuda | cuda:N (default: cpu)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine (default: %(default)s)")
     parser.add_argument(
         "--compare",
@@ -119,7 +119,7 @@ def _scenarios(infer_ms: float, picture: Path, *, quick: bool) -> list[Scenario]
 
 def _overload(flood: Scenario, capacity_hz: float | None) -> Scenario:
     """Twice what the segmenter did when it was asked for as much as it can: how old are its masks then?"""
-    return replace(flood, name="overload", rate_hz=2 * capacity_hz if capacity_hz else flood.rate_hz)
+    return replace(flood, name="overload", rate_hz=min(2 * capacity_hz, _FASTEST_HZ) if capacity_hz else flood.rate_hz)
 
 
 def _ours(scenario: Scenario, segmenter: dict[str, Any], out: Path) -> dict[str, Any]:

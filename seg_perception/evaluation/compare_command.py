@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.compare import differences
 from seg_perception.evaluation.compare_frames import Pairs, otherwise_labelled, pair
 from seg_perception.evaluation.compare_output import page, table
+from seg_perception.evaluation.result_files import read_metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the table, write the page."""
-    metrics = [_metrics(path) for path in (args.a, args.b)]
+    metrics = [read_metrics(path) for path in (args.a, args.b)]
     pairs, notes = _comparable(pair(args.a.parent, args.b.parent), [entry.get("grid_truth") for entry in metrics])
     ids = [{c["name"]: c["id"] for c in entry.get("classes") or ()} for entry in metrics]
     found = differences(pairs, ids[0] if ids[0] == ids[1] else {})
@@ -48,16 +48,6 @@ def _comparable(pairs: Pairs, truths: Sequence[str | None]) -> tuple[Pairs, list
         which = f"in {other} of {labelled} labelled frames, the runs score other pixels (labels, or a model that crops)"
         notes.append(f"{which}; figures of the masks differ by that, too")
     return pairs, notes
-
-
-def _metrics(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); name the metrics.json of an evaluation") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path}: is not the metrics.json of an evaluation; name one")
-    return document
 
 
 def _name(path: Path, metrics: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="which simulated street (default: %(default)s)")
     parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu | cuda | cuda:N (default: %(default)s)")
     parser.add_argument("--robot", default="car", help="preset in config/robots, or a file (default: %(default)s)")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
 
-from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.errors import SegPerceptionError, one_line
 from seg_perception.core.fastdds import free_shared_memory_mib, scarce_shared_memory
 
 _SETUP = "make setup, or source your ROS 2 installation and install/setup.bash"
@@ -31,7 +31,9 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--device", default="cpu", help="verify the bundles on cpu | cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="cpu", help="verify the bundles on cpu | cuda | cuda:N (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +75,9 @@ def _engines() -> Iterator[Finding]:
     installed = [name for name in metadata.packages_distributions().get("onnxruntime", ()) if name]
     if len(set(installed)) > 1:
         yield Finding("ONNX Runtime packages", ", ".join(sorted(set(installed))), False, advice="uninstall all but one")
-    yield _package("torch", "torch", advice="make test installs it; for training and export only")
+    yield _package(
+        "torch", "torch", advice="make test installs it; for training, export and torch's variants of bundles"
+    )
     yield _found("GPU", _gpu, advice="not needed: everything runs on the CPU")
 
 
@@ -101,9 +105,7 @@ def _found(what: str, find: Callable[[], str], *, essential: bool = False, advic
     try:
         return Finding(what, find(), True, essential, advice)
     except Exception as error:  # noqa: BLE001 (a broken installation fails in any way it likes)
-        reason = (
-            "not found" if isinstance(error, (ModuleNotFoundError, FileNotFoundError)) else " ".join(str(error).split())
-        )
+        reason = "not found" if isinstance(error, (ModuleNotFoundError, FileNotFoundError)) else one_line(error)
         return Finding(what, reason, False, essential, advice)
 
 

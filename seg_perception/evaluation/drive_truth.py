@@ -22,10 +22,7 @@ class DriveTruth:
         self._material = material
         self._cache = material.folder / "truth"
         self._cache.mkdir(exist_ok=True)
-        mount = material.mount
-        self._base_from_optical = pose.base_from_optical(
-            (mount.x, mount.y, mount.z), mount.roll, mount.pitch, mount.yaw
-        )
+        self._base_from_optical = material.mount.base_from_optical
         self._drive: Drive | None = None
 
     def camera_position(self, index: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from seg_perception.core.errors import DataError, SegPerceptionError
+from seg_perception.core.errors import DataError, SegPerceptionError, one_line
 from seg_perception.core.writable import write_whole
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.evaluate_metrics import Totals
@@ -30,6 +30,7 @@ from seg_perception.evaluation.result_files import (
     PICTURES_FILE,
     PICTURES_FOLDER,
     read_frames,
+    read_metrics,
 )
 
 Runner = Callable[[Request], str]
@@ -111,7 +112,7 @@ def on_ray(address: str, on_count: Progress, on_frames: Progress) -> Runner:
         try:
             count, reason = ray.get(task.remote(asdict(replace(request, **here))))
         except ray.exceptions.RayError as error:
-            return " ".join(str(error).split())
+            return one_line(error)
         on_count(count)
         on_frames(count)
         return str(reason)
@@ -141,7 +142,7 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
                 lines.write(json.dumps({**line, "index": index}) + "\n")
                 totals.add(line)
                 index += 1
-    parts = [json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")) for folder in good]
+    parts = [read_metrics(folder / METRICS_FILE) for folder in good]
     truths = {part["grid_truth"] for part in parts} - {None}
     metrics = {
         **parts[0],

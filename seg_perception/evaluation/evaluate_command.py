@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--truth-grid", default="", metavar="TOPIC", help="nav_msgs/OccupancyGrid with the true ground")
     truth.add_argument("--truth-lidar", default="", metavar="TOPIC", help="sensor_msgs/PointCloud2 to find it with")
     parser.add_argument("--thresholds", type=Path, metavar="YAML", help="exit code 1 when one is missed")
-    parser.add_argument("--device", help="cpu | cuda:N (default: the robot's)")
+    parser.add_argument("--device", help="cpu | cuda | cuda:N (default: the robot's)")
     parser.add_argument("--precision", help="variant of the bundle (default: the robot's)")
     parser.add_argument(
         "--threads",

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="simulated streets (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=100, help="frames of each street (default: %(default)s)")
     parser.add_argument("--model", default="road_lite", help="bundle, by name or folder (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu | cuda:N (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu | cuda | cuda:N (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -193,7 +193,5 @@ def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> NDArr
 
 def _hits(points: NDArray[np.float64], spec: GridSpec) -> NDArray[np.intp]:
     """(h, w): how many points lie in each cell."""
-    cells = np.floor((points[:, :2] - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(np.intp)
-    inside = ((cells >= 0) & (cells < (spec.width, spec.height))).all(axis=1)
-    index = cells[inside, 1] * spec.width + cells[inside, 0]
-    return np.bincount(index, minlength=spec.height * spec.width).reshape(spec.height, spec.width)
+    rows, columns, _ = spec.cells_of(points)
+    return np.bincount(rows * spec.width + columns, minlength=spec.height * spec.width).reshape(spec.height, spec.width)

@@ -33,7 +33,7 @@ from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, Fold
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import Stages
-from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames, read_metrics
 
 _MOST_ENGINES = 4
 """More would wait for the one thread that decodes the images, and each has the model in memory."""
@@ -79,7 +79,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     on_count(source.count)
     if prepare(out, identity(request, bundle, robot)):
         on_frames(source.count)
-        return _read(out)
+        return read_metrics(out / METRICS_FILE)
     engines = _engines(request, bundle)
     engine = engines[0]
     truth = Truth(bundle.table, engine.resize, robot.mapper.max_range, labels, ground)
@@ -134,11 +134,6 @@ def _engines(request: Request, bundle: Bundle) -> list[Engine]:
     count = max(1, min(request.threads, _MOST_ENGINES)) if request.device == "cpu" else 1
     share, left = divmod(request.threads, count)
     return [load_engine(bundle, request.device, request.precision, share + (i < left)) for i in range(count)]
-
-
-def _read(out: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
-    return metrics
 
 
 def _name(bundle: Bundle) -> str:

@@ -9,14 +9,13 @@ from typing import Any, Protocol
 
 from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import DataError
-from seg_perception.core.stems import by_stem, pictures
+from seg_perception.core.stems import IMAGE_SUFFIXES, by_stem, pictures
 from seg_perception.evaluation.bag_material import camera_topics
 from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import UNDECODABLE, ZERO_STAMP, Frame
 from seg_perception.evaluation.evaluate_robot import Robot
 
 CAMERA_INFO, ODOMETRY, TF, TF_STATIC, LABELS, TRUTH = "camera_info", "odometry", "tf", "tf_static", "labels", "truth"
-IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 _FOLDER_PERIOD_NS = 100_000_000
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -60,9 +59,9 @@ class FolderSource:
         """labelled: labels belong to the images by their names. Raises DataError, also where two have one name then."""
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder of images; check the path")
-        self._paths = pictures(folder.iterdir(), IMAGE_FILES)
+        self._paths = pictures(folder.iterdir())
         if not self._paths:
-            raise DataError(f"{folder}: no images in it; put {', '.join(IMAGE_FILES)} files there")
+            raise DataError(f"{folder}: no images in it; put {', '.join(IMAGE_SUFFIXES)} files there")
         if labelled:
             by_stem(self._paths)
         self.name = str(folder)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.pictures import decoded
-from seg_perception.core.stems import by_stem, pictures
+from seg_perception.core.stems import IMAGE_SUFFIXES, by_stem, pictures
 from seg_perception.evaluation.material import EncodedImage, Frame, Mount, RawImage
 
 _COMPRESSED = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
-_DECODED = (".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
 class FolderMaterial:
@@ -21,10 +20,9 @@ class FolderMaterial:
     why_no_grid = "a folder of images says neither how the camera is calibrated and mounted nor how the vehicle moved"
 
     def __init__(self, folder: Path) -> None:
-        known = {*_COMPRESSED, *_DECODED}
-        self._paths = pictures(folder.iterdir(), known)
+        self._paths = pictures(folder.iterdir())
         if not self._paths:
-            raise DataError(f"{folder}: no images in it; put {', '.join(sorted(known))} files there")
+            raise DataError(f"{folder}: no images in it; put {', '.join(IMAGE_SUFFIXES)} files there")
         self.names = [path.name for path in self._paths]
         self.compressed = all(path.suffix.lower() in _COMPRESSED for path in self._paths)
 

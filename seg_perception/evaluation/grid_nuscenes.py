@@ -23,7 +23,7 @@ from seg_perception.core.pose import Transform
 from seg_perception.engines.base import Engine
 from seg_perception.evaluation.bag_material import BagMaterial, camera_topics
 from seg_perception.evaluation.bags import open_bag
-from seg_perception.evaluation.material import Mount, decode
+from seg_perception.evaluation.material import decode
 
 RANGE_M = 20.0
 """Boxes and free cells are scored within this distance of base_link."""
@@ -193,10 +193,9 @@ def footprint(box: Box, spec: GridSpec) -> NDArray[np.bool_]:
 
 
 def _hit(points: NDArray[np.float32], spec: GridSpec) -> NDArray[np.bool_]:
-    cells = np.floor((points[:, :2] - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(int)
-    inside = ((cells >= 0) & (cells < (spec.width, spec.height))).all(axis=1)
     hit = np.zeros((spec.height, spec.width), np.bool_)
-    hit[cells[inside, 1], cells[inside, 0]] = True
+    rows, columns, _ = spec.cells_of(points)
+    hit[rows, columns] = True
     return hit
 
 
@@ -230,8 +229,4 @@ def _shot(bag_path: Path, topic: str) -> Shot:
     image = None if frame is None else decode(frame.image)
     if frame is None or image is None or frame.camera is None or material.mount is None:
         raise DataError(f"{bag_path}: {topic} lacks a readable image, a calibration or its place in /tf_static")
-    return Shot(topic.split("/")[1], image, frame.camera, _base_from_optical(material.mount))
-
-
-def _base_from_optical(mount: Mount) -> Transform:
-    return pose.base_from_optical((mount.x, mount.y, mount.z), mount.roll, mount.pitch, mount.yaw)
+    return Shot(topic.split("/")[1], image, frame.camera, material.mount.base_from_optical)

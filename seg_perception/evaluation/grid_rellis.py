@@ -121,10 +121,9 @@ def map_ground(ground: Ground, config: MapperConfig) -> tuple[GridSpec, NDArray[
 
 def cells_of(ground: Ground, spec: GridSpec, occupancy: NDArray[np.int8], max_range: float) -> Cells:
     """The cells in which the ground points come to lie, within range of the camera."""
-    reach = np.hypot(*(ground.placed - ground.world_from_optical[:2, 3]).T)
-    cell = np.floor((ground.placed - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(int)
-    inside = ((cell >= 0) & (cell < (spec.width, spec.height))).all(axis=1) & (reach <= max_range)
-    index, displacement = cell[inside, 1] * spec.width + cell[inside, 0], ground.displacement[inside]
+    near = np.hypot(*(ground.placed - ground.world_from_optical[:2, 3]).T) <= max_range
+    rows, columns, inside = spec.cells_of(ground.placed[near])
+    index, displacement = rows * spec.width + columns, ground.displacement[near][inside]
     order = np.argsort(index)
     cells, starts = np.unique(index[order], return_index=True)
     medians = [np.median(group) for group in np.split(displacement[order], starts[1:])]

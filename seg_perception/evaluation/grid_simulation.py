@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.grid import GridSpec
@@ -142,7 +141,9 @@ def comparison_cases(config: MapperConfig) -> dict[str, Case]:
     cases = {}
     for masks in ("true_masks", "bundle_masks"):
         cases[f"{masks}/ours"] = Case(masks, lambda drive, table: Ours(table, config))
-        cases[f"{masks}/baseline"] = Case(masks, lambda drive, table: Baseline(table, config, base_from_optical(drive)))
+        cases[f"{masks}/baseline"] = Case(
+            masks, lambda drive, table: Baseline(table, config, drive.mount.base_from_optical)
+        )
     return cases
 
 
@@ -168,12 +169,6 @@ def score_cases(
     return {name: score.figures() for name, score in scores.items()}
 
 
-def base_from_optical(drive: DriveMaterial) -> Transform:
-    """The camera's mount on the vehicle."""
-    mount = drive.mount
-    return pose.base_from_optical((mount.x, mount.y, mount.z), mount.roll, mount.pitch, mount.yaw)
-
-
 def _scenes(drive: DriveMaterial, cases: Mapping[str, Case], sources: Mapping[str, MaskSource]) -> Iterator[Scene]:
     contestants = {name: case.start(drive, sources[case.masks].table) for name, case in cases.items()}
     truth, seen_cells = DriveTruth(drive), SeenCells()
@@ -192,5 +187,5 @@ def _view(
     drive: DriveMaterial, index: int, mask: NDArray[np.uint8], confidence: NDArray[np.uint8], camera: Camera
 ) -> MaskView:
     world_from_base = drive.motion(index).world_from_base
-    world_from_optical = world_from_base @ base_from_optical(drive)
+    world_from_optical = world_from_base @ drive.mount.base_from_optical
     return MaskView(mask, confidence, camera, world_from_optical, world_from_base, index / RATE_HZ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGES = (
@@ -31,7 +32,7 @@ def machine() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "ros_distro": os.environ.get("ROS_DISTRO", "from wheels"),
+        "ros_distro": os.environ.get("ROS_DISTRO") or ("from wheels" if find_spec("ros_wheels_bootstrapper") else None),
         "load_before": round(os.getloadavg()[0], 2),
         "versions": versions,
     }

@@ -14,7 +14,7 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError, ImageError
 from seg_perception.core.messages import image_to_bgr
 from seg_perception.core.pictures import decoded
-from seg_perception.core.pose import Transform
+from seg_perception.core.pose import Transform, base_from_optical
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Mount:
     roll: float
     pitch: float
     yaw: float
+
+    @property
+    def base_from_optical(self) -> Transform:
+        """(4, 4)."""
+        return base_from_optical((self.x, self.y, self.z), self.roll, self.pitch, self.yaw)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,17 @@ BAGS_FOLDER = "bags"
 """Those of each recording, where there are many."""
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What is in a metrics.json. Raises DataError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); evaluate again, or name another") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: is not the metrics.json of an evaluation; evaluate again, or name another")
+    return document
+
+
 def read_frames(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a frames.jsonl, one for each frame; a last line that was cut off is left out.
 

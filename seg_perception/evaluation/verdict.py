@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.writable import write_whole
 from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.evaluate_frame import REASONS
-from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE
+from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE, read_metrics
 
 _SUITE = "seg_perception.evaluate"
 _COUNTED = {f"frames.skipped.{reason}" for reason in REASONS}
@@ -57,11 +56,8 @@ def check(out: Path, thresholds: Path | None) -> bool:
         return True
     bounds = load_thresholds(thresholds)
     metrics_file = out / METRICS_FILE
-    try:
-        metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-        measured_at = datetime.fromtimestamp(metrics_file.stat().st_mtime, timezone.utc)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{metrics_file}: cannot be read ({error}); evaluate again") from error
+    metrics = read_metrics(metrics_file)
+    measured_at = datetime.fromtimestamp(metrics_file.stat().st_mtime, timezone.utc)
     outcomes = [_judge(threshold, metrics) for threshold in bounds]
     write_whole(out / JUNIT_FILE, _junit(outcomes, measured_at), DataError)
     return not any(outcome.failure for outcome in outcomes)

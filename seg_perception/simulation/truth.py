@@ -109,10 +109,9 @@ def _feet(sight: Sight, spec: GridSpec) -> Bools:
     reach = sight.depth.ravel()[obstacle, None] + 0.01
     points = pose.apply(sight.world_from_optical, sight.view.rays[obstacle] * reach)
     points = points[points[:, 2] < _FOOT_HEIGHT]
-    cells = np.floor((points[:, :2] - (spec.origin_x, spec.origin_y)) / spec.resolution).astype(int)
-    inside = ((cells >= 0) & (cells < (spec.width, spec.height))).all(axis=1)
+    rows, columns, _ = spec.cells_of(points)
     seen = np.zeros((spec.height, spec.width), bool)
-    seen[cells[inside, 1], cells[inside, 0]] = True
+    seen[rows, columns] = True
     return seen
 
 

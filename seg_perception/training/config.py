@@ -119,7 +119,13 @@ class SourcesConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Ranges of the random changes; 0 (or [1, 1]) switches one off."""
+    """Ranges of the random changes; 0 (or [1, 1]) switches one off.
+
+    crop: width and height, pixels. scale: of the picture before it is cropped. aspect: share by which its width may
+    differ from its height. rotation_deg: either way. colour: how far gamma, contrast, brightness, saturation and
+    balance may differ. blur: share of the crops that are blurred. noise: largest standard deviation, grey levels.
+    rare_class: share of the crops that are laid around a pixel of a class drawn among those in the image.
+    """
 
     crop: list[int]
     scale: list[float] = field(default_factory=lambda: [0.5, 2.0])
@@ -143,6 +149,10 @@ class AugmentConfig:
 class ScheduleConfig:
     """Length of the training: a number of steps, or of minutes (interruptions not counted); exactly one of them.
 
+    learning_rate: the highest. warmup: share of the training in which it is reached. weight_decay: of AdamW.
+    ema_decay: per step, of the averaged weights, which are what is scored and kept. gradient_clip: largest norm.
+    label_smoothing: of the cross-entropy. validate_every: steps. threads: of the CPU. workers: processes that load
+    images.
     batch: images per step, however many parts (`accumulate`) and processes they are computed in.
     policy: how the learning rate goes after its linear warm-up: `cosine` falls to a hundredth, `one_cycle` climbs for
     30 % of the training and falls to a ten-thousandth, `plateau` halves after `patience` validations without a gain.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError, DataError, ExportError
-from seg_perception.engines.bundle import NewVariant, require_target, write_bundle
+from seg_perception.engines.bundle import require_target
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
@@ -28,10 +28,11 @@ from seg_perception.training.calibration import calibrate
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources
 from seg_perception.training.export import export_onnx, verify
-from seg_perception.training.export_card import CardFacts, write_card
+from seg_perception.training.export_card import CardFacts
 from seg_perception.training.export_formats import FORMATS, require_library, require_place, write_format
 from seg_perception.training.export_variants import TORCH, Trial, Tried, provenance_of
 from seg_perception.training.gate import Measured, measure
+from seg_perception.training.gated_bundle import accepted_of, write_gated
 from seg_perception.training.logits import GraphLogits, set_temperature
 from seg_perception.training.offsets import fit_offsets
 from seg_perception.training.samples import spread
@@ -49,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=2, help="of the CPU, for the gate's measurements (default: %(default)s)"
     )
-    parser.add_argument("--config", type=Path, help="another configuration than the training's, e.g. as the data moved")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="instead of the training's, e.g. as the data moved; a bundle needs one",
+    )
     parser.add_argument(
         "--calibration", type=Path, help="folder of images, or bag, for the ranges of int8 (default: training images)"
     )
@@ -99,25 +104,17 @@ def run(args: argparse.Namespace) -> int:
     golden = _golden(held_out)
     trial = Trial(config.export, args.threads, table, spec, held_out, golden.samples[0][0], graph, reference)
     variants = trial.all(calibration, trained.ranges, args.accept)
-    accepted = [variant for variant in variants if variant.accepted]
-    if not accepted:
-        raise ExportError(
-            "no variant passed the gate; see the table above, and the limits under export: in the config "
-            "(--accept keeps a variant nevertheless)"
-        )
+    accepted_of(variants)
     if args.torch:
         fitted = variants[0].confidence
         deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0, offsets)
         program = save_program(deployed, torch.from_numpy(trial.golden)[None])
         try:
             variants.append(trial.torch(program, fitted, args.accept))
-            accepted += [variant for variant in variants[-1:] if variant.accepted]
         except BundleError as error:
             print(f"{TORCH} is refused: {error}")
     provenance = _provenance(trained, offsets, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
-    best = accepted[0]
-    engine = OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime, threads=args.threads)
     facts = CardFacts(
         name=args.out.name,
         version=args.version,
@@ -129,20 +126,18 @@ def run(args: argparse.Namespace) -> int:
         class_iou=provenance["class_iou"],
         variants=variants,
     )
-    bundle = write_bundle(
+    weights = checkpoint.slim(trained.state, config)
+    write_gated(
         args.out,
-        version=args.version,
-        licence=config.export.licence,
+        facts,
+        spec,
+        golden,
+        trial.golden,
         provenance=provenance,
         scores=scores,
-        table=table,
-        input_spec=spec,
-        golden_image=trial.golden,
-        variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted, v.format) for v in accepted],
-        extras=write_card(facts, golden, engine),
-        weights=checkpoint.slim(trained.state, config),
+        threads=args.threads,
+        weights=weights,
     )
-    print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
     return 0
 
 

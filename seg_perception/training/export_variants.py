@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import EngineError
+from seg_perception.core.errors import EngineError, one_line
 from seg_perception.engines.base import Engine
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
@@ -97,7 +97,7 @@ class Trial:
             try:
                 variants += attempt()
             except Exception as error:  # noqa: BLE001 (ONNX Runtime's quantizer fails however it comes; float remains)
-                print(f"{name} is refused: {' '.join(str(error).split()) or repr(error)}")
+                print(f"{name} is refused: {one_line(error)}")
         return variants
 
     def torch(self, program: bytes, confidence: Calibration | None, accept: bool) -> Tried:

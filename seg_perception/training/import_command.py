@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.errors import ExportError, ModelImportError
+from seg_perception.core.errors import ModelImportError
 from seg_perception.core.label_forms import FORMS
 from seg_perception.core.labels import LabelFolder, load_remap
-from seg_perception.engines.bundle import NewVariant, require_target, write_bundle
+from seg_perception.engines.bundle import require_target
 from seg_perception.engines.manifest import CHANNEL_ORDERS, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import RESIZE_RULES, STRETCH, Resize
 from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source
-from seg_perception.training.export_card import CardFacts, write_card
+from seg_perception.training.export_card import CardFacts
 from seg_perception.training.export_variants import Trial, Tried, provenance_of
 from seg_perception.training.gate import measure
+from seg_perception.training.gated_bundle import write_gated
 from seg_perception.training.import_frames import Frame, labelled, load_frames, simulated_frames
 from seg_perception.training.import_onnx import Network, Preprocessing, read_onnx, verify, wrap
 
@@ -104,11 +105,7 @@ def run(args: argparse.Namespace) -> int:
     golden = held_out.samples[0][0]
     trial = Trial(ExportConfig(), args.threads, table, spec, [held_out], golden, graph, reference, calibrated)
     variants = trial.all([resize.apply(frame.image) for frame in for_ranges], {}, args.accept)
-    accepted = [variant for variant in variants if variant.accepted]
-    if not accepted:
-        raise ExportError("no variant passed the gate; see the table above (--accept keeps a variant nevertheless)")
     provenance = _provenance(args, network, preprocessing, held_out, variants)
-    best = accepted[0]
     facts = CardFacts(
         name=args.out.name,
         version=args.version,
@@ -120,19 +117,8 @@ def run(args: argparse.Namespace) -> int:
         class_iou={"reference": reference.class_iou(table), **{v.name: v.class_iou for v in variants}},
         variants=variants,
     )
-    bundle = write_bundle(
-        args.out,
-        version=args.version,
-        licence=args.licence,
-        provenance=provenance,
-        scores={f"miou {name}": round(score, 4) for name, score in reference.miou.items()} if args.labels else {},
-        table=table,
-        input_spec=spec,
-        golden_image=golden,
-        variants=[NewVariant(v.name, v.model, v.golden_mask, v.accepted) for v in accepted],
-        extras=write_card(facts, held_out, OnnxRuntimeEngine(best.model, spec, best.accepted[0].runtime)),
-    )
-    print(f"wrote {bundle.root}: {', '.join(bundle.variants)}")
+    scores = {f"miou {name}": round(score, 4) for name, score in reference.miou.items()} if args.labels else {}
+    write_gated(args.out, facts, spec, held_out, golden, provenance=provenance, scores=scores, threads=args.threads)
     return 0
 
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, compose, helper, numpy_helper, utils, version_conv
 from torch.nn import functional
 
 from seg_perception.core.classes import UNLABELLED
-from seg_perception.core.errors import ModelImportError
+from seg_perception.core.errors import ModelImportError, one_line
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.models.deploy import INVERSE_TEMPERATURE
@@ -117,7 +117,7 @@ class Network:
             (found,) = self._session.run([self.output.name], {self.input_name: feed})
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             raise self.error(
-                f"does not run on {self.width}x{self.height} ({_one_line(error)}); give a --size that it takes"
+                f"does not run on {self.width}x{self.height} ({one_line(error)}); give a --size that it takes"
             ) from error
         return np.asarray(found)
 
@@ -150,7 +150,7 @@ class Network:
             return version_converter.convert_version(model, OPSET)
         except Exception as error:  # the converter raises RuntimeError, ConvertError and others
             raise self.error(
-                f"opset {version} is too old and cannot be converted to {OPSET} ({_one_line(error)}); "
+                f"opset {version} is too old and cannot be converted to {OPSET} ({one_line(error)}); "
                 f"export it again with opset {OPSET}"
             ) from error
 
@@ -190,7 +190,7 @@ class Network:
         try:
             return ort.InferenceSession(self.model.SerializeToString(), options, providers=_CPU)
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
-            raise self.error(f"ONNX Runtime {ort.__version__} cannot load it ({_one_line(error)})") from error
+            raise self.error(f"ONNX Runtime {ort.__version__} cannot load it ({one_line(error)})") from error
 
     def _check_output(self, found: NDArray[Any]) -> None:
         labels = self.gives_labels and (found.ndim == 3 or (found.ndim == 4 and found.shape[1] == 1))
@@ -210,10 +210,10 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ModelImportError(f"{path}: no such file; give an .onnx file") from error
     except onnx.checker.ValidationError as error:
         raise ModelImportError(
-            f"{path}: the file of its external data is missing; put it beside the model ({_one_line(error)})"
+            f"{path}: the file of its external data is missing; put it beside the model ({one_line(error)})"
         ) from error
     except (DecodeError, OSError, ValueError) as error:
-        raise ModelImportError(f"{path}: not an ONNX model ({_one_line(error)})") from error
+        raise ModelImportError(f"{path}: not an ONNX model ({one_line(error)})") from error
 
 
 def wrap(network: Network, preprocessing: Preprocessing, n_classes: int) -> bytes:
@@ -371,8 +371,3 @@ def _with_size(model: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
 
 def _shape_text(kind: Any) -> str:
     return "(" + ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in kind.shape.dim) + ")"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"  # ONNX Runtime gives the reason last.

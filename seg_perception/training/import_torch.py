@@ -18,7 +18,7 @@ from torchvision import models
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 from transformers.utils import cached_file
 
-from seg_perception.core.errors import ExportError, ModelImportError
+from seg_perception.core.errors import ExportError, ModelImportError, one_line
 from seg_perception.training.export import MIN_AGREEMENT, to_onnx
 from seg_perception.training.import_onnx import Network, Preprocessing
 
@@ -71,7 +71,7 @@ def from_transformers(source: str) -> Checkpoint:
             source, use_safetensors=True, trust_remote_code=False, local_files_only=local, output_loading_info=True
         )
     except Exception as error:  # transformers, its hub and safetensors raise what they like
-        raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({_one_line(error)})") from error
+        raise ModelImportError(f"{source}: not a semantic segmentation checkpoint ({one_line(error)})") from error
     lacking = sorted(str(name) for kind in ("missing_keys", "mismatched_keys") for name in told[kind])
     lacking = [name for name in lacking if not name.endswith("num_batches_tracked")]  # old files have no such counters
     if lacking:
@@ -96,7 +96,7 @@ def from_torchvision(path: Path, architecture: str, n_classes: int) -> Checkpoin
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelImportError(f"{path}: these are not the weights of {architecture} ({_one_line(error)})") from error
+        raise ModelImportError(f"{path}: these are not the weights of {architecture} ({one_line(error)})") from error
     return Checkpoint(_Logits(network), IMAGENET)
 
 
@@ -125,7 +125,7 @@ def _read_preprocessor(source: str, local: bool) -> tuple[Preprocessing | None, 
         width, height = (size.get(name) for name in ("width", "height"))
         return _normalisation(processor), (int(width), int(height)) if width and height else None
     except Exception as error:  # as above
-        raise ModelImportError(f"{path}: cannot be read ({_one_line(error)}); copy the checkpoint again") from error
+        raise ModelImportError(f"{path}: cannot be read ({one_line(error)}); copy the checkpoint again") from error
 
 
 def _normalisation(processor: Any) -> Preprocessing:
@@ -149,10 +149,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise ModelImportError(f"{path}: no such file") from error
     except SafetensorError as error:
-        raise ModelImportError(f"{path}: not a safetensors file ({_one_line(error)})") from error
+        raise ModelImportError(f"{path}: not a safetensors file ({one_line(error)})") from error
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError
         raise ModelImportError(
-            f"{path}: cannot be read without running code that is in it ({_one_line(error)}); "
+            f"{path}: cannot be read without running code that is in it ({one_line(error)}); "
             "save its state_dict as safetensors"
         ) from error
     for key in ("model", "state_dict"):
@@ -170,8 +170,3 @@ def _check_classes(path: Path, own: Mapping[str, Tensor], weights: Mapping[str, 
             raise ModelImportError(
                 f"{path}: gives {len(weights[name])} classes, the class table has {n_classes}; give its own table"
             )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 240 else f"{text[:60]} … {text[-180:]}"

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.stems import by_stem, pictures
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+from seg_perception.core.stems import IMAGE_SUFFIXES, by_stem, pictures
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Layout:
 LAYOUTS = {
     "ids": Layout("images", "labels", "ids"),
     "colour": Layout("images", "labels", "colour"),
-    "camvid": Layout("{split}", "{split}annot", "ids"),
+    "camvid": Layout("{split}", "{split}annot", "camvid"),
     "cityscapes": Layout("leftImg8bit/{split}", "gtFine/{split}", "cityscapes"),
     "voc": Layout("JPEGImages", ".", "voc", "ImageSets/Segmentation/{split}.txt"),
     "cvat": Layout("images", ".", "cvat"),
@@ -44,7 +42,7 @@ LAYOUTS = {
 def images_of(root: Path, layout: Layout, split: str) -> list[Path]:
     """The images of a split, sorted. Raises DataError: there is none, two have one name, or a listed one is missing."""
     folder = root / layout.images.format(split=split)
-    found = by_stem(pictures(folder.rglob("*"), IMAGE_SUFFIXES))
+    found = by_stem(pictures(folder.rglob("*")))
     if not found:
         raise DataError(f"{folder}: no image (*{', *'.join(IMAGE_SUFFIXES)}); check path, layout and split")
     if not layout.stems:

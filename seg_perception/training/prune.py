@@ -13,7 +13,7 @@ import torch_pruning
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seg_perception.core.errors import TrainingError
+from seg_perception.core.errors import TrainingError, one_line
 from seg_perception.models.build import InstanceClassifier, PixelClassifier
 
 STEPS = 50
@@ -60,7 +60,7 @@ def prune(network: PixelClassifier, ratio: float, n_classes: int) -> None:
             if _operations(network, example, unused) <= goal:
                 return
     except Exception as error:  # torch-pruning, or the network after it, fails however it comes
-        reason = " ".join(repr(error).split())[:160]
+        reason = one_line(error)
         raise TrainingError(f"torch-pruning cannot follow this network ({reason}); choose another encoder") from error
     left = _operations(network, example, unused) / goal * (1 - ratio)
     raise TrainingError(f"--ratio {ratio}: at most {1 - left:.2f} can be pruned from this network; give a lower ratio")

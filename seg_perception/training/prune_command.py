@@ -7,7 +7,7 @@ import logging
 
 import torch
 
-from seg_perception.core.errors import TrainingError
+from seg_perception.core.errors import TrainingError, one_line
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.models.build import build
 from seg_perception.models.weights import load_weights
@@ -54,7 +54,7 @@ def _require_readable(pruned: Trained) -> None:
         with torch.inference_mode():
             again(torch.zeros((1, 3, height, width)))
     except (RuntimeError, TrainingError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)
         raise TrainingError(f"{model.encoder} cannot be pruned: it could not be read back ({reason})") from error
 
 

@@ -187,7 +187,7 @@ def _cityscapes(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arrange", "options"),
     [
-        (_camvid, {"layout": "camvid", "split": "train"}),
+        (_camvid, {"layout": "camvid", "split": "train", "remap": {0: 0, 1: 1, 2: 2}}),
         (_colour, {"layout": "colour", "void": []}),
         (_voc, {"layout": "voc", "split": "train", "remap": {0: 0, 1: 1, 2: 2}}),
         (_cityscapes, {"layout": "cityscapes", "split": "train", "remap": {0: 0, 1: 1, 2: 2}}),
