@@ -85,7 +85,8 @@ def nodes(context: LaunchContext) -> list[Action]:
     cameras = camera_names(files)
     prefixes = {camera: "/".join(filter(None, (given["namespace"], camera))) for camera in cameras}
     names = [*(f"{prefix}/segmenter" for prefix in prefixes.values()), f"{given['namespace']}/grid_mapper"]
-    require_addressed(files, ["/" + name.strip("/") for name in names])
+    pushed = context.launch_configurations.get("ros_namespace", "")  # by a launch file around this one
+    require_addressed(files, ["/" + f"{pushed}/{name}".strip("/").replace("//", "/") for name in names])
     parameters = parameter_file(files)
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
 

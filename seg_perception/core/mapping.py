@@ -27,8 +27,9 @@ _LETHAL = 100
 Mark = TypeVar("Mark", np.float32, np.uint16)
 Value = TypeVar("Value", np.uint8, np.uint16)
 
-_FASTEST_M_S, _LEAST_JUMP_M = 70.0, 1.0
-"""base_link that moves faster has jumped; by less, as where a filter corrects itself, the evidence is kept."""
+_LEAST_JUMP_M, _SPEED_UP_M_S, _FIRST_SPEED_M_S = 1.0, 5.0, 30.0
+_SPEED_OVER_S = 0.02
+"""base_link has jumped when it has moved by this more than it would at twice its last speed, and some more."""
 
 _AT_FOOT = np.array([-0.5, 0.0, 0.4])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
@@ -64,6 +65,7 @@ class GridMapper:
         self._slope = GroundSlope()
         self._origin, self._gradient = np.zeros(3), np.zeros(2)
         self._base: tuple[float, NDArray[np.float64]] | None = None
+        self._speed = _FIRST_SPEED_M_S
         self.jumps = 0
         """How often base_link was suddenly elsewhere, so that all evidence was forgotten."""
         self.config = config
@@ -95,7 +97,7 @@ class GridMapper:
         self._grid.clear()
         self._seen.clear()
         self._slope = GroundSlope()
-        self._base = None
+        self._base, self._speed = None, _FIRST_SPEED_M_S
         self._stamp_s = -inf
 
     def fade(self, stamp_s: float) -> None:
@@ -122,11 +124,10 @@ class GridMapper:
         float32 aligned to the mask, m along the optical axis, NaN, inf or 0 where unknown. Raises TransformError for a
         pose that cannot be, ImageError for a depth of another size.
         """
-        if self._has_jumped(world_from_base, stamp_s):
-            self.reset()
-            self.jumps += 1
+        if not np.isfinite(world_from_base).all():
+            raise TransformError("pose of base_link is not finite; check the odometry and the TF tree")
+        self._follow(world_from_base, stamp_s)
         view = self.viewpoint(world_from_optical, world_from_base, stamp_s)
-        self._base = stamp_s, world_from_base[:3, 3]
         self._grid.log_odds = self._faded(stamp_s)
         self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
@@ -145,8 +146,6 @@ class GridMapper:
 
     def viewpoint(self, world_from_optical: Transform, world_from_base: Transform, stamp_s: float) -> Viewpoint:
         """Where a camera stands over the ground, with the ground turned to be level. Raises TransformError."""
-        if not np.isfinite(world_from_base).all():
-            raise TransformError("pose of base_link is not finite; check the odometry and the TF tree")
         self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
         return Viewpoint.of(levelled(world_from_optical, self._gradient, self._origin), float(self._origin[2]))
 
@@ -193,13 +192,19 @@ class GridMapper:
             return self._grid.log_odds
         return self._grid.log_odds * np.float32(0.5 ** (elapsed / self._config.half_life))
 
-    def _has_jumped(self, world_from_base: Transform, stamp_s: float) -> bool:
-        """Whether base_link is where it cannot have got to since the last view: its odometry has begun anew."""
-        if self._base is None:
-            return False
-        before_s, before = self._base
-        way = float(np.hypot(*(world_from_base[:2, 3] - before[:2])))
-        return way > _LEAST_JUMP_M + _FASTEST_M_S * abs(stamp_s - before_s)
+    def _follow(self, world_from_base: Transform, stamp_s: float) -> None:
+        """Forget all evidence when base_link is where it cannot have got to: its odometry has begun anew."""
+        position = world_from_base[:2, 3]
+        if self._base is not None:
+            before_s, before = self._base
+            elapsed, way = abs(stamp_s - before_s), float(np.hypot(*(position - before)))
+            if way > _LEAST_JUMP_M + (2.0 * self._speed + _SPEED_UP_M_S) * elapsed:
+                self.reset()
+                self.jumps += 1
+            elif elapsed >= _SPEED_OVER_S:
+                self._speed = way / elapsed
+        if self._base is None or abs(stamp_s - self._base[0]) >= _SPEED_OVER_S:
+            self._base = stamp_s, position
 
     def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
         known = self._maps.get(source)

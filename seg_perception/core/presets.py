@@ -62,18 +62,17 @@ def merged(files: Iterable[Sections]) -> dict[str, Any]:
 
 
 def require_addressed(files: Iterable[Path], nodes: Collection[str]) -> None:
-    """Raises DataError for a section of one of the files that is meant for one of the nodes, but has another name.
+    """Raises DataError where a file has sections for nodes of a kind, as segmenter, but none for these nodes.
 
-    nodes: their full names, as /front/segmenter. Sections of nodes of other kinds may be there as well.
+    nodes: their full names, as /front/segmenter. Sections for others may be there as well.
     """
-    kinds = {node.rpartition("/")[2] for node in nodes}
+    kinds = sorted({node.rpartition("/")[2] for node in nodes})
     for file in files:
-        for section in read_sections(file):
-            kind = section.rpartition("/")[2]
-            if kind in kinds and not any(_addresses(section, node) for node in nodes):
-                raise DataError(
-                    f"{file}: section {section} is for none of {', '.join(sorted(nodes))}; call it /**/{kind}"
-                )
+        for kind in kinds:
+            named = [section for section in read_sections(file) if section.rpartition("/")[2] == kind]
+            if named and not any(_addresses(section, node) for section in named for node in nodes):
+                meant = ", ".join(sorted(node for node in nodes if node.endswith(f"/{kind}")))
+                raise DataError(f"{file}: section {', '.join(named)} is not for {meant}; call it /**/{kind}")
 
 
 def _addresses(section: str, node: str) -> bool:

@@ -14,15 +14,15 @@ _TIME = 20.0  # s over which the tilt of the body is: it brakes, turns and rocks
 _LEVEL = 3.0  # s that the ground counts as seen level before the first pose
 _STANDING = 0.5  # s without a step, after which the body rocks no more
 _SETTLING = 0.3  # s over which its tilt is averaged then
-_STEEPEST = 0.6  # steps are steeper where the odometry corrects its height
+_STEEPEST = 0.4  # steeper steps are corrections of the odometry
 
 
 class GroundSlope:
     """Gradient dz/dx, dz/dy in the world of the plane through base_link's origin that the robot stands on.
 
     A complementary filter: the track shows at once how the ground rises along it, whatever the body does, but its
-    height drifts; the body is tilted as the ground is only while it stands, or in the mean, but does not drift. Where
-    odometry is planar both say that the ground is level.
+    height drifts; the body, level on level ground, is tilted as the ground is only while it stands, or in the mean, but
+    does not drift. Where odometry is planar both say that the ground is level.
     """
 
     def __init__(self) -> None:
@@ -52,12 +52,15 @@ class GroundSlope:
         way = float(np.hypot(*step[:2]))
         if way < _STEP:
             return False
-        along = step[:2] / way
-        steeper = np.clip(step[2] / way, -_STEEPEST, _STEEPEST) - self._track @ along
-        share = 1.0 - np.exp(-way / _WAY)
-        self._track = self._track + share * steeper * along
-        self._body = self._body + share * (body - self._body)
         self._position = position
+        if abs(step[2]) > _STEEPEST * way:
+            return True
+        share = 1.0 - np.exp(-way / _WAY)
+        self._body = self._body + share * (body - self._body)
+        along = step[:2] / way
+        # Across, only the body tells: without it, the slope of a helix would stay where the track has turned away.
+        seen = self._body + (step[2] / way - self._body @ along) * along
+        self._track = self._track + share * (seen - self._track)
         return True
 
 

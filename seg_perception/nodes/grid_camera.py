@@ -62,9 +62,8 @@ class View:
 
 
 class Fused(NamedTuple):
-    """What `GridMapper.update` says of a view, and the times of time.perf_counter() at which its stages ended."""
+    """The times of time.perf_counter() at which the stages of a view ended."""
 
-    proved: int | None
     updated: float
     published: float
 
@@ -175,7 +174,8 @@ class GridCamera:
         reason = f"{topic}: for {blind_s:.0f} s no mask has proved anything; is the lens covered, or the network less "
         return Finding(Level.WARN, f"{reason}sure than min_confidence ({values.min_confidence:g}) of all it sees?")
 
-    def _note(self, proved: int | None) -> None:
+    def note(self, proved: int | None) -> None:
+        """Note that a view was fused, and what `GridMapper.update` says of it."""
         now = time.monotonic()
         if proved or not self.delivers:  # when masks come again, their time counts from then on
             self._proved_at = now
@@ -217,8 +217,7 @@ class GridCamera:
         """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""
         started = time.perf_counter()
         try:
-            proved, updated, published = self._fuse(self._view(arrival))
-            self._note(proved)
+            updated, published = self._fuse(self._view(arrival))
         except SegPerceptionError:
             raise
         except Exception as error:  # whatever a mask brings about, the next one must be tried

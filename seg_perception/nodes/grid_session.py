@@ -75,7 +75,8 @@ class GridSession:
         if self._mapper:
             self._mapper.keeps_classes = values.publish_classes
             if config != self._mapper.config:
-                self._mapper.fade(self._fused.stamp_ns(self._now_ns()) / 1e9)
+                if self._fused.started:
+                    self._mapper.fade(self._fused.stamp_ns(self._now_ns()) / 1e9)
                 self._mapper.config = config
         for camera in self._cameras.values():
             camera.accept(values)
@@ -145,6 +146,7 @@ class GridSession:
             view.depth,
         )
         updated = time.perf_counter()
+        self._cameras[view.source].note(proved)
         newest = view.stamp_ns >= self._fused_ns
         self._fused_ns = max(self._fused_ns, view.stamp_ns)
         self._fused.arrived(self._fused_ns, self._now_ns())
@@ -158,7 +160,7 @@ class GridSession:
         ground = self._outputs.ground[view.source]
         ground.publish(view.camera, viewpoint, self._values.max_range, view.stamp_ns, view.optical_frame)
         self._note_poses(mapper)
-        return Fused(proved, updated, time.perf_counter())
+        return Fused(updated, time.perf_counter())
 
     def _publish_news(self) -> None:
         """What has been fused; also a period after the last mask if that one was not due: nothing is kept back."""

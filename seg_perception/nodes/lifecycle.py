@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
-from seg_perception.core.errors import SegPerceptionError
+from seg_perception.core.errors import SegPerceptionError, one_line
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.nodes.signals import on_signals
 from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
@@ -194,7 +194,11 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
 
     on_signals(end)
     keep_freed_memory()
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # rcl cannot read the arguments, or a file of parameters
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
     node = None
     try:
         if not stop.is_set():  # a signal before rclpy listened

@@ -45,7 +45,7 @@ class WatchedInput:
         self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._callback = callback
-        self._best_effort = profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        self._may_be_large = profile.reliability == ReliabilityPolicy.BEST_EFFORT and kind.__name__.endswith("Image")
         self._incompatible = IncompatiblePublisher(self.topic)
         self._publisher = publisher
         self._arrived = self._accepted = self._resumed = time.monotonic()
@@ -104,13 +104,17 @@ class WatchedInput:
         return time.monotonic() - self._arrived > timeout_s and not held
 
     def _loss(self, now: float) -> Finding | None:
-        while self._losses and self._losses[0][0] < now - _LOST_WINDOW_S:
-            self._losses.popleft()
+        self._forget_losses(now)
         lost, arrived = sum(number for _, number in self._losses), len(self._losses)
         if lost < max(_LEAST_LOST, _MOST_LOST * (lost + arrived)):
             return None
-        reason = f"{self.topic}: {lost} of {lost + arrived} messages were lost on the way in the last seconds"
+        how = "were lost on the way" if self._group else "were lost on the way or came too fast"
+        reason = f"{self.topic}: {lost} of {lost + arrived} messages {how} in the last seconds"
         return Finding(Level.WARN, reason + self._large_images())
+
+    def _forget_losses(self, now: float) -> None:
+        while self._losses and self._losses[0][0] < now - _LOST_WINDOW_S:
+            self._losses.popleft()
 
     def _on_numbered_message(self, msg: Any, info: Mapping[str, Any]) -> None:
         self.replaced = self._replaced_by(info)
@@ -127,12 +131,14 @@ class WatchedInput:
         # If it came later, the queue was empty when it did, and those between were lost on the way.
         waited = self._group is not None and received <= self._group.released_ns
         burst = received - before_ns < (missing + 1) * _SLOWEST_BURST_NS
-        self._losses.append((time.monotonic(), 0 if waited or burst else missing))
+        now = time.monotonic()
+        self._forget_losses(now)
+        self._losses.append((now, 0 if waited or burst else missing))
         return missing if waited else 0
 
     def _on_message(self, msg: Any) -> None:
         now = time.monotonic()
-        if now - self._arrived > _SILENCE_S:
+        if now - self._arrived > _SILENCE_S and self._accepted >= self._arrived:  # what came before it was of use
             self._resumed = now
         self._arrived = now
         self._incompatible.reason = ""
@@ -147,7 +153,7 @@ class WatchedInput:
         return f"{publishers} publisher(s), but no message{self._large_images()}"
 
     def _large_images(self) -> str:
-        if not self._best_effort or "fastrtps" not in get_rmw_implementation_identifier():
+        if not self._may_be_large or "fastrtps" not in get_rmw_implementation_identifier():
             return ""
         prepared = any(name in os.environ for name in profile_variables())
         return (

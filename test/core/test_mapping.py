@@ -146,6 +146,15 @@ def test_after_a_jump_of_the_odometry_nothing_is_known_of_before() -> None:
     assert at(mapper, 8.0, 0.0, 0.5) >= 0
 
 
+@pytest.mark.parametrize(("way", "pause", "jumps"), [(5.0, 0.1, 1), (30.0, 2.0, 1), (0.5, 0.1, 0), (15.0, 2.0, 0)])
+def test_a_jump_is_what_the_robot_cannot_have_driven(way: float, pause: float, jumps: int) -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    for step in range(5):
+        see(mapper, [], pose.from_rpy([0.2 * step, 0.0, 0.0], 0.0, 0.0, 0.0), 0.1 * step)  # 2 m/s
+    see(mapper, [], pose.from_rpy([0.8 + way, 0.0, 0.0], 0.0, 0.0, 0.0), 0.4 + pause)
+    assert mapper.jumps == jumps
+
+
 def test_a_longer_half_life_does_not_bring_back_what_has_faded() -> None:
     mapper = GridMapper(TABLE, replace(EXACT, half_life=1.0))
     see(mapper, [], HERE)

@@ -49,11 +49,19 @@ def test_sections_that_reach_a_node(tmp_path, section):
     require_addressed([file], ["/front/segmenter", "/grid_mapper"])
 
 
+def test_a_file_may_hold_sections_for_another_launch_as_well(tmp_path):
+    file = tmp_path / "both.yaml"
+    file.write_text("".join(f"/{n}/grid_mapper: {{ros__parameters: {{a: 1}}}}\n" for n in ("left", "right")))
+    require_addressed([file], ["/left/segmenter", "/left/grid_mapper"])
+
+
 @pytest.mark.parametrize("section", ["segmenter", "/rear/segmenter", "/a/*/segmenter"])
 def test_a_section_that_would_reach_no_node_is_refused(tmp_path, section):
     file = tmp_path / "mine.yaml"
     file.write_text(f"{section}: {{ros__parameters: {{device: cpu}}}}\n")
-    with pytest.raises(DataError, match=r"mine\.yaml: section .*segmenter is for none of .* call it /\*\*/segmenter"):
+    with pytest.raises(
+        DataError, match=r"mine\.yaml: section .*segmenter is not for /front/segmenter; call it /\*\*/segmenter"
+    ):
         require_addressed([file], ["/front/segmenter", "/grid_mapper"])
 
 

@@ -56,6 +56,19 @@ def test_a_vehicle_that_drives_onto_a_ramp_knows_it_after_some_metres(
     np.testing.assert_allclose(found, gradient, atol=0.006)
 
 
+@pytest.mark.parametrize(("radius", "speed", "climb", "turn"), [(10.0, 3.0, 0.1, 90), (30.0, 8.0, 0.06, 180)])
+def test_a_curve_uphill_does_not_lean(radius: float, speed: float, climb: float, turn: float) -> None:
+    slope = GroundSlope()
+    for step in range(int(np.radians(turn) * radius / (speed * DT))):
+        heading = speed * DT * step / radius
+        ahead = np.array([np.cos(heading), np.sin(heading)])
+        base = standing_on(np.zeros(2), heading, climb * ahead)
+        base[:3, 3] = radius * np.sin(heading), -radius * np.cos(heading), speed * DT * step * climb
+        found = slope.update(base, step * DT)
+    assert found @ ahead == pytest.approx(climb, abs=0.015)
+    assert abs(found @ (-ahead[1], ahead[0])) < 0.06
+
+
 @pytest.mark.parametrize("drift", [0.005, -0.01])
 def test_height_that_drifts_is_not_taken_for_a_slope_for_long(drift: float) -> None:
     slope = GroundSlope()
@@ -73,11 +86,14 @@ def test_braking_is_no_slope() -> None:
     assert np.abs(found).max() < 0.005
 
 
-def test_a_height_that_the_odometry_corrects_is_no_cliff() -> None:
+@pytest.mark.parametrize("speed", [1.0, 5.0, 10.0])
+def test_a_height_that_the_odometry_corrects_is_no_cliff(speed: float) -> None:
     slope = GroundSlope()
     for step in range(100):
-        found = slope.update(pose.from_rpy([0.1 * step, 0.0, 0.4 if step > 80 else 0.0], 0.0, 0.0, 0.0), step * DT)
-    assert np.abs(found).max() < 0.03
+        base = pose.from_rpy([speed * DT * step, 0.0, 0.4 if step > 80 else 0.0], 0.0, 0.0, 0.0)
+        found = slope.update(base, step * DT)
+        assert np.abs(found).max() < 0.13
+    assert np.abs(found).max() < 0.02
 
 
 def test_older_poses_change_nothing() -> None:

@@ -142,7 +142,7 @@ def test_a_section_that_reaches_no_node_ends_the_launch_with_one_line(launch, tm
     mine.write_text("segmenter:\n  ros__parameters: {device: gpu}\n")
     started = launch("perception.launch.py", robot="car_surround", params_file=mine)
     assert started.returncode() == 1
-    assert "section /segmenter is for none of" in started.log and "process started" not in started.log
+    assert "section /segmenter is not for /front/segmenter" in started.log and "process started" not in started.log
 
 
 def test_a_driver_with_its_own_tree_of_topics(launch, client, bundle, tmp_path):

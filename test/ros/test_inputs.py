@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from seg_perception.ros import qos
@@ -22,8 +25,8 @@ def watch(spun, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     got = []
 
-    def watch(profile=RELIABLE):
-        watched = WatchedInput(spun.node, String, "topic", got.append, profile)
+    def watch(profile=RELIABLE, kind=String):
+        watched = WatchedInput(spun.node, kind, "topic", got.append, profile)
         watched.got = got
         return watched
 
@@ -54,8 +57,8 @@ def test_a_topic_without_publisher(watch):
 def test_a_silent_publisher_of_what_may_be_large_images(spun, watch, monkeypatch, distro, name, other):
     monkeypatch.setenv("ROS_DISTRO", distro)
     monkeypatch.setenv(other, "profiles.xml")  # Fast DDS does not look there
-    watched = watch(SENSOR)
-    spun.node.create_publisher(String, "topic", SENSOR)
+    watched = watch(SENSOR, Image)
+    spun.node.create_publisher(Image, "topic", SENSOR)
     spun.spin_until(lambda: "1 publisher(s), but no message" in watched.finding(0.0).reason)
     assert f" {name}=<share>/config/fastdds_large_images" in watched.finding(0.0).reason
     monkeypatch.setenv(name, "profiles.xml")
@@ -83,7 +86,7 @@ def test_messages_lost_on_the_way_are_told_but_not_those_replaced_in_a_burst(
     finding = watched.finding(60.0)
     assert (finding is not None) == told
     if finding:
-        assert finding.level is Level.WARN and "19 of 39 messages were lost on the way" in finding.reason
+        assert finding.level is Level.WARN and "19 of 39 messages were lost" in finding.reason
 
 
 def test_messages_that_come_again_after_a_silence_have_time_to_lead_to_something(spun, watch):
@@ -91,6 +94,15 @@ def test_messages_that_come_again_after_a_silence_have_time_to_lead_to_something
     spun.spin_until(lambda: watched.finding(1.2))
     deliver(spun, watched)
     assert watched.finding(1.2) is None
+
+
+def test_messages_that_come_slowly_and_are_of_no_use_become_an_error(spun, watch):
+    watched = watch()
+    for _ in range(3):
+        deliver(spun, watched)
+        watched.reject("image is empty")
+        time.sleep(1.1)
+    assert watched.finding(2.0).level is Level.ERROR
 
 
 def test_messages_of_no_use_are_an_error_after_the_timeout_and_before_a_warning(spun, watch):
