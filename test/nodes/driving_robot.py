@@ -46,6 +46,17 @@ STEP_S = 0.1
 START = (0.0, 0.0, 0.0)
 GRID_TIMEOUT_S = 20.0
 JUST_BEFORE_NS = 250_000_000
+DISCOVERY_S = 1.5
+
+
+def wait_for_new_node(robot):
+    """Until a node that has just started and the robot know each other.
+
+    That we know of its subscriptions can be seen, but not that it knows of our publishers; until it does, odometry,
+    which it takes as best effort, is lost.
+    """
+    wait_for(robot.connected, "connections")
+    time.sleep(DISCOVERY_S)
 
 
 def world_from_base(t):

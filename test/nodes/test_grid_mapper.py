@@ -27,6 +27,7 @@ from driving_robot import (
     Robot,
     assert_shows_the_wall,
     cells,
+    wait_for_new_node,
 )
 from nav_msgs.msg import OccupancyGrid
 from node_processes import NodeProcess, wait_for
@@ -47,7 +48,7 @@ def robot(client, tmp_path_factory):
     robot = Robot(client)
     node = NodeProcess(NODE, tmp_path_factory.mktemp(NODE) / "log.txt", {**MOUNT, **PARAMETERS}, {})
     try:
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         yield robot
     finally:
         node.stop()

@@ -23,6 +23,7 @@ from driving_robot import (
     assert_shows_the_wall,
     at,
     seen_from,
+    wait_for_new_node,
 )
 from node_processes import NodeProcess, wait_for
 from sensor_msgs.msg import PointCloud2
@@ -86,7 +87,7 @@ def robot(client, tmp_path_factory):
     robot = TwoCameras(client)
     node = NodeProcess(NODE, folder / "log.txt", parameters, {})
     try:
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         yield robot
     finally:
         node.stop()

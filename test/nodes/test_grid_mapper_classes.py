@@ -20,6 +20,7 @@ from driving_robot import (
     WALL_X,
     Robot,
     cells,
+    wait_for_new_node,
 )
 from node_processes import NodeProcess, wait_for
 from sensor_msgs.msg import PointCloud2, PointField
@@ -50,7 +51,7 @@ def robot(client, tmp_path_factory):
     robot = Robot(client)
     node = NodeProcess(NODE, tmp_path_factory.mktemp(NODE) / "log.txt", {**MOUNT, **PARAMETERS}, {})
     try:
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         yield robot
     finally:
         node.stop()

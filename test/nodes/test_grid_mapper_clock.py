@@ -10,7 +10,17 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
-from driving_robot import CAMERA, MOUNT, NODE, PARAMETERS, STEP_S, Robot, assert_shows_the_wall, cells
+from driving_robot import (
+    CAMERA,
+    MOUNT,
+    NODE,
+    PARAMETERS,
+    STEP_S,
+    Robot,
+    assert_shows_the_wall,
+    cells,
+    wait_for_new_node,
+)
 from node_processes import NodeProcess, wait_for
 from rosgraph_msgs.msg import Clock
 
@@ -47,7 +57,7 @@ def robot(client, tmp_path):
     robot = RobotInSimulation(client)
     node = NodeProcess(NODE, tmp_path / "log.txt", {**MOUNT, **PARAMETERS, "use_sim_time": True}, {})
     try:
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         yield robot
     finally:
         node.stop()

@@ -25,6 +25,7 @@ from driving_robot import (
     assert_shows_the_wall,
     at,
     seen_from,
+    wait_for_new_node,
 )
 from node_processes import NodeProcess, wait_for
 from sensor_msgs.msg import Image
@@ -92,7 +93,7 @@ def robot(client, tmp_path_factory):
     parameters = {**MOUNT, **PARAMETERS, "use_depth": True, "depth_wait": 2.0}
     node = NodeProcess(NODE, tmp_path_factory.mktemp(NODE) / "log.txt", parameters, {})
     try:
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         yield robot
     finally:
         node.stop()

@@ -7,7 +7,16 @@ import pytest
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed; it comes with a ROS 2 installation, not as a wheel")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
-from driving_robot import BASE_FROM_OPTICAL, MOUNT, NODE, PARAMETERS, Robot, assert_shows_the_wall, world_from_base
+from driving_robot import (
+    BASE_FROM_OPTICAL,
+    MOUNT,
+    NODE,
+    PARAMETERS,
+    Robot,
+    assert_shows_the_wall,
+    wait_for_new_node,
+    world_from_base,
+)
 from geometry_msgs.msg import TransformStamped
 from node_processes import Client, NodeProcess, wait_for
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -72,7 +81,7 @@ def start(client, tmp_path):
 
     def start(robot, **parameters):
         nodes.append(NodeProcess(NODE, tmp_path / "log.txt", {**PARAMETERS, **parameters}, {}))
-        wait_for(robot.connected, "connections")
+        wait_for_new_node(robot)
         return nodes[-1]
 
     yield start
