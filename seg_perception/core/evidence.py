@@ -34,8 +34,10 @@ OVERHANG = 0.15
 _SIDEWAYS = 0.06
 """m by which they may stand out sideways; the outline itself is seen there."""
 
-_OBSTACLE = 2
-"""What may block the view: an obstacle; 1 is something unknown, 0 nothing."""
+_UNKNOWN, _OBSTACLE = 1, 2
+_BLOCKING = np.zeros(256, np.uint8)
+"""By kind, what may block the view; 0 is nothing. No sky is seen where ground should be."""
+_BLOCKING[[Kind.IGNORE, Kind.SKY]], _BLOCKING[Kind.OBSTACLE] = _UNKNOWN, _OBSTACLE
 
 _VIEWS = 8
 """So many views' margins are kept: they stay the same for as long as a camera is tilted alike."""
@@ -107,8 +109,7 @@ def observe(
     sure_ground = ground & ~_beside(obstacle) & (weight > 0)
 
     near = slice(0, int(np.searchsorted(polar.distances, max_range)))
-    unknown = (weight == 0) | (kinds == Kind.IGNORE) | (kinds == Kind.SKY)  # no sky is seen where ground should be
-    blocked = np.maximum(_OBSTACLE * obstacle.view(np.uint8), unknown)
+    blocked = np.maximum(cv2.LUT(kinds, _BLOCKING), weight == 0)
     before = _before(blocked, _margins(polar, error))
     covered = obstacle | (sure_ground & (before == _OBSTACLE))
     free = sure_ground & (before == 0)

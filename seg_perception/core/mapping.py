@@ -68,6 +68,8 @@ class GridMapper:
         self._speed = _FIRST_SPEED_M_S
         self.jumps = 0
         """How often base_link was suddenly elsewhere, so that all evidence was forgotten."""
+        self.view: Viewpoint | None = None
+        """Where the camera of the last update stands over the ground, with the ground turned to be level."""
         self.config = config
 
     @property
@@ -127,7 +129,7 @@ class GridMapper:
         if not np.isfinite(world_from_base).all():
             raise TransformError("pose of base_link is not finite; check the odometry and the TF tree")
         self._follow(world_from_base, stamp_s)
-        view = self.viewpoint(world_from_optical, world_from_base, stamp_s)
+        self.view = view = self._viewpoint(world_from_optical, world_from_base, stamp_s)
         self._grid.log_odds = self._faded(stamp_s)
         self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
@@ -143,11 +145,6 @@ class GridMapper:
         kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
         self._seen[source] = stamp_s
         return self._fuse(polar, view, evidence, measured, kept)
-
-    def viewpoint(self, world_from_optical: Transform, world_from_base: Transform, stamp_s: float) -> Viewpoint:
-        """Where a camera stands over the ground, with the ground turned to be level. Raises TransformError."""
-        self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
-        return Viewpoint.of(levelled(world_from_optical, self._gradient, self._origin), float(self._origin[2]))
 
     def occupancy(self, stamp_s: float) -> tuple[GridSpec, NDArray[np.int8]]:
         """The grid at a time not before the last update: (height, width) int8, -1 unknown, 100 occupied, else passable.
@@ -206,6 +203,10 @@ class GridMapper:
         if self._base is None or abs(stamp_s - self._base[0]) >= _SPEED_OVER_S:
             self._base = stamp_s, position
 
+    def _viewpoint(self, world_from_optical: Transform, world_from_base: Transform, stamp_s: float) -> Viewpoint:
+        self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
+        return Viewpoint.of(levelled(world_from_optical, self._gradient, self._origin), float(self._origin[2]))
+
     def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
         known = self._maps.get(source)
         if known is not None and known.serves(camera, view):
@@ -252,14 +253,14 @@ class GridMapper:
         self._mark_obstacles(occupied, cells, evidence, evidence.obstacle_weights)
         if measured is not None:
             _mark(occupied, cells, *measured.polar, self._weights[measured.weights])
+        marked, covered = occupied > 0, ground == COVERED
         if self._grid.classes is not None:
-            self._note_classes(self._grid.classes[rows, columns], cells, evidence, measured, change < 0, occupied > 0)
-        occupied *= np.float32(config.occupied_log_odds / 255.0)
-        np.copyto(change, occupied, where=occupied > 0)
+            self._note_classes(self._grid.classes[rows, columns], cells, evidence, measured, change < 0, marked)
+        np.copyto(change, occupied * np.float32(config.occupied_log_odds / 255.0), where=marked)
         # Ground that an obstacle came to stand on or to hide is no longer free, however long it was seen free before.
-        np.maximum(log_odds, 0.0, out=log_odds, where=(occupied > 0) | (ground == COVERED))
+        np.maximum(log_odds, 0.0, out=log_odds, where=marked | covered)
         # What is hidden now and was marked from farther away, where its foot was less certain, is unknown again soon.
-        np.multiply(log_odds, np.float32(kept), out=log_odds, where=(occupied == 0) & (ground == COVERED))
+        np.multiply(log_odds, np.float32(kept), out=log_odds, where=covered & ~marked)
         log_odds += change
         np.clip(log_odds, config.min_log_odds, config.max_log_odds, out=log_odds)
         return int(np.count_nonzero(change))

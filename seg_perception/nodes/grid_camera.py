@@ -174,7 +174,7 @@ class GridCamera:
         reason = f"{topic}: for {blind_s:.0f} s no mask has proved anything; is the lens covered, or the network less "
         return Finding(Level.WARN, f"{reason}sure than min_confidence ({values.min_confidence:g}) of all it sees?")
 
-    def note(self, proved: int | None) -> None:
+    def fused(self, proved: int | None) -> None:
         """Note that a view was fused, and what `GridMapper.update` says of it."""
         now = time.monotonic()
         if proved or not self.delivers:  # when masks come again, their time counts from then on

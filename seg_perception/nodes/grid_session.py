@@ -146,7 +146,7 @@ class GridSession:
             view.depth,
         )
         updated = time.perf_counter()
-        self._cameras[view.source].note(proved)
+        self._cameras[view.source].fused(proved)
         newest = view.stamp_ns >= self._fused_ns
         self._fused_ns = max(self._fused_ns, view.stamp_ns)
         self._fused.arrived(self._fused_ns, self._now_ns())
@@ -156,10 +156,10 @@ class GridSession:
             self._publish_news()
         elif newest or self._held_back_timer.is_canceled():  # older masks alone, as of another camera, are never due
             self._held_back_timer.reset()
-        viewpoint = mapper.viewpoint(pose.world_from_optical, pose.world_from_base, view.stamp_ns / 1e9)
+        assert mapper.view
         ground = self._outputs.ground[view.source]
-        ground.publish(view.camera, viewpoint, self._values.max_range, view.stamp_ns, view.optical_frame)
-        self._note_poses(mapper)
+        ground.publish(view.camera, mapper.view, self._values.max_range, view.stamp_ns, view.optical_frame)
+        self._log_changes(mapper)
         return Fused(updated, time.perf_counter())
 
     def _publish_news(self) -> None:
@@ -184,7 +184,7 @@ class GridSession:
         self._mapper.table = table
         return self._mapper
 
-    def _note_poses(self, mapper: GridMapper) -> None:
+    def _log_changes(self, mapper: GridMapper) -> None:
         if self._jumps != mapper.jumps:
             self._jumps = mapper.jumps
             self._node.get_logger().warning(f"{self._values.base_frame} has jumped in the world: the grid starts anew")
