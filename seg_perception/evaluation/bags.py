@@ -23,6 +23,9 @@ from seg_perception.evaluation.bag_rescue import ZSTD_SUFFIXES, RescuedMcap, dec
 _FILES = (".mcap", ".db3")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
+Stored = tuple[Connection, int, bytes]
+"""Whose message, the time of its recording in ns, and the message as it lies in the file."""
+
 BadMessage = Callable[[str, str], None]
 """Called with topic and reason for a message that cannot be read."""
 
@@ -30,11 +33,12 @@ BadMessage = Callable[[str, str], None]
 class Bag:
     """An open bag."""
 
-    def __init__(self, readers: list[Any], path: Path, damage: list[str]) -> None:
+    def __init__(self, readers: dict[Path, Any], path: Path, damage: list[str]) -> None:
+        """readers: by what they read, in its order."""
         self._readers = readers
         self._path = path
-        self._ros1 = isinstance(readers[0], Ros1Reader)
-        self._connections: list[Connection] = [c for reader in readers for c in reader.connections]
+        self._ros1 = isinstance(next(iter(readers.values())), Ros1Reader)
+        self._connections: list[Connection] = [c for reader in readers.values() for c in reader.connections]
         self._types = _typestore(self._connections, ros1=self._ros1)
         self.damage = damage
         """What is wrong with its files, where it could be read nevertheless; one line each."""
@@ -46,15 +50,18 @@ class Bag:
         return sum(c.msgcount for c in self._connections if c.topic == topic)
 
     def odometry(self) -> str | None:
-        """The topic of the odometry: one that is called `odom`, else the first by name; None where there is none."""
+        """The topic of the odometry: the one with the shortest path that is called `odom`, else the first by name;
+        None where there is none.
+        """
         topics = sorted(t for t, kind in self.topics.items() if kind == "nav_msgs/msg/Odometry" and self.count(t))
-        return next((t for t in topics if t.rsplit("/", 1)[-1] == "odom"), topics[0] if topics else None)
+        called = [topic for topic in topics if topic.rsplit("/", 1)[-1] == "odom"]
+        return min(called, key=lambda topic: topic.count("/"), default=topics[0] if topics else None)
 
     def messages(self, topics: Collection[str], on_bad: BadMessage | None = None) -> Iterator[tuple[str, int, Any]]:
         """(topic, time of recording in ns, message) of some topics, in the order of recording.
 
-        A message that cannot be read is left out where `on_bad` takes note of it. Raises DataError where the file is
-        damaged, after all messages before.
+        A message that cannot be read is left out where `on_bad` takes note of it. Raises DataError where a file is
+        damaged, after all messages before, and those of the other files.
         """
         for connection, received, data in self._stored(topics):
             try:
@@ -66,17 +73,15 @@ class Bag:
                 continue
             yield connection.topic, received, message
 
-    def _stored(self, topics: Collection[str]) -> Iterator[tuple[Connection, int, bytes]]:
-        chosen = [(r, [c for c in r.connections if c.topic in topics]) for r in self._readers]
-        streams = [reader.messages(connections=connections) for reader, connections in chosen if connections]
-        stored = merge(*streams, key=lambda entry: entry[1])
-        while True:
-            try:
-                yield next(stored)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise _unreadable(self._path, error) from error
+    def _stored(self, topics: Collection[str]) -> Iterator[Stored]:
+        damage: list[str] = []
+        streams = []
+        for path, reader in self._readers.items():
+            if chosen := [connection for connection in reader.connections if connection.topic in topics]:
+                streams.append(_until_damaged(reader.messages(connections=chosen), path, damage))
+        yield from merge(*streams, key=lambda entry: entry[1])
+        if damage:
+            raise DataError("; ".join(damage))
 
     def _deserialize(self, data: bytes, msgtype: str) -> Any:
         name = _type_name(msgtype)
@@ -98,15 +103,16 @@ def open_bag(path: Path) -> Iterator[Bag]:
     """
     with ExitStack() as stack:
         damage: list[str] = []
-        if path.is_dir() and (path / "metadata.yaml").is_file():
+        # Of several files, one that is damaged is not to end the others.
+        if path.is_dir() and (path / "metadata.yaml").is_file() and len(_files(path)) < 2:
             try:
                 reader = stack.enter_context(Ros2Reader(path))
             except Exception as error:  # noqa: BLE001 (as above)
                 damage.append(f"{path / 'metadata.yaml'} does not help ({one_line(error)}); read its files instead")
             else:
-                yield Bag([reader], path, damage)
+                yield Bag({path: reader}, path, damage)
                 return
-        readers = [reader for file in _files(path) if (reader := _open_file(file, stack, damage)) is not None]
+        readers = {file: reader for file in _files(path) if (reader := _open_file(file, stack, damage)) is not None}
         if not readers:
             raise DataError(f"{path}: cannot be read as a bag ({'; '.join(damage) or 'it has no .mcap, .db3 or .bag'})")
         yield Bag(readers, path, damage)
@@ -163,6 +169,13 @@ def _type_name(msgtype: str) -> str:
     """sensor_msgs/Image, as old recorders wrote it, → sensor_msgs/msg/Image."""
     package, _, name = msgtype.partition("/")
     return msgtype if "/" in name else f"{package}/msg/{name}"
+
+
+def _until_damaged(stored: Iterator[Stored], path: Path, damage: list[str]) -> Iterator[Stored]:
+    try:
+        yield from stored
+    except Exception as error:  # noqa: BLE001 (as above)
+        damage.append(str(_unreadable(path, error)))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -13,6 +13,7 @@ from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.compare import differences
 from seg_perception.evaluation.compare_frames import Pairs, otherwise_labelled, pair
 from seg_perception.evaluation.compare_output import page, table
+from seg_perception.evaluation.evaluate_resume import REQUEST_FILE
 from seg_perception.evaluation.result_files import read_metrics
 
 
@@ -27,7 +28,10 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print the table, write the page."""
     metrics = [read_metrics(path) for path in (args.a, args.b)]
     pairs, notes = _comparable(pair(args.a.parent, args.b.parent), [entry.get("grid_truth") for entry in metrics])
+    notes += _otherwise_asked([path.parent / REQUEST_FILE for path in (args.a, args.b)])
     ids = [{c["name"]: c["id"] for c in entry.get("classes") or ()} for entry in metrics]
+    if ids[0] != ids[1]:
+        notes.append("the models have other classes: figures of masks that depend on them are left out")
     found = differences(pairs, ids[0] if ids[0] == ids[1] else {})
     names = [_name(path, entry) for path, entry in zip((args.a, args.b), metrics, strict=True)]
     print(table(names, pairs, found, notes))
@@ -48,6 +52,15 @@ def _comparable(pairs: Pairs, truths: Sequence[str | None]) -> tuple[Pairs, list
         which = f"in {other} of {labelled} labelled frames, the runs score other pixels (labels, or a model that crops)"
         notes.append(f"{which}; figures of the masks differ by that, too")
     return pairs, notes
+
+
+def _otherwise_asked(requests: Sequence[Path]) -> list[str]:
+    """What the evaluations were asked otherwise that changes what their figures mean."""
+    if not all(path.is_file() for path in requests):
+        return []
+    a, b = (read_metrics(path) for path in requests)
+    differ = [name for name in ("truth_grid", "truth_lidar", "robot") if a.get(name) != b.get(name)]
+    return [f"the runs differ in {name}; figures of the grid differ by that, too" for name in differ]
 
 
 def _name(path: Path, metrics: dict[str, Any]) -> str:

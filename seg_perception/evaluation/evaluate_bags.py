@@ -42,6 +42,9 @@ def requests_for(bags: Sequence[Path], common: Request) -> list[Request]:
 
     Raises DataError where there are results of a bag that is not among these: they would be lost to the common ones.
     """
+    for bag in bags:
+        if whole := {path.resolve() for path in bags} & set(bag.resolve().parents):
+            raise DataError(f"--bags names {bag} and {whole.pop()}, which it is a part of; name one of them")
     folders = {Path(common.out) / BAGS_FOLDER / _name(bag): bag for bag in bags}
     for known in sorted(Path(common.out).glob(f"{BAGS_FOLDER}/*/{REQUEST_FILE}")):
         if known.parent not in folders:
@@ -143,10 +146,13 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
                 totals.add(line)
                 index += 1
     parts = [read_metrics(folder / METRICS_FILE) for folder in good]
+    reason = "none of its images could be used"
+    failed += [{"bag": part["inputs"][0], "reason": reason} for part in parts if not part["frames"]["masks"]]
     truths = {part["grid_truth"] for part in parts} - {None}
     metrics = {
         **parts[0],
         **totals.metrics(next(iter(truths), None)),
+        "poses": ", or ".join(sorted({part["poses"] for part in parts} - {None})) or None,
         "inputs": [name for part in parts for name in part["inputs"]],
         "damage": [line for part in parts for line in part["damage"]],
         "failed": failed,

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"these are the results of before: nothing has changed; to evaluate anew, remove {out}")
     if args.thresholds:
         print("all thresholds are kept" if passed else "a threshold is missed")
-    if passed and metrics["frames"]["read"] and not metrics["frames"]["masks"]:
-        raise DataError(f"none of the images could be used; {out / FRAMES_FILE} says why")
+    if not metrics["frames"]["masks"]:
+        raise DataError(f"none of the images could be used; {out / FRAMES_FILE} and `damage` in {METRICS_FILE} say why")
     return 0 if passed and not metrics["failed"] else EXIT_FAILED
 
 

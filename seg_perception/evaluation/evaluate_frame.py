@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.grid import GridSpec
+from seg_perception.core.ground import Viewpoint
 from seg_perception.core.metrics import GridScore, mean_iou, pixel_accuracy
 from seg_perception.core.poses import CameraPose
 from seg_perception.engines.base import Segmentation
@@ -71,6 +72,8 @@ class Frame:
     view: Camera | None = None
     """The camera at the size of the mask."""
     pose: CameraPose | None = None
+    viewpoint: Viewpoint | None = None
+    """Where the camera stands over the ground of its grid."""
     grid: tuple[GridSpec, NDArray[np.int8]] | None = None
     labels: NDArray[np.uint8] | None = None
     """(H, W) uint8 ids, 255 where unlabelled."""
@@ -111,6 +114,8 @@ class Frame:
     def record(self) -> dict[str, Any]:
         """Its line of frames.jsonl."""
         latency = {stage: round(self.latency_ms[stage], 3) for stage in STAGES if stage in self.latency_ms}
+        if "infer" in latency or not self.masked:  # of a mask from before an interruption, it may not be known
+            latency["total"] = round(sum(latency.values()), 3)
         line: dict[str, Any] = {
             "index": self.index,
             "bag": self.bag,
@@ -119,7 +124,7 @@ class Frame:
             "stamp_ns": self.stamp_ns,
             "skipped": "; ".join(self.problems) or None,
             "detail": "; ".join(filter(None, self.problems.values())) or None,
-            "latency_ms": {**latency, "total": round(sum(latency.values()), 3)},
+            "latency_ms": latency,
             "masked": self.masked,
             "gridded": self.gridded,
             "flicker": self.flicker,

@@ -15,6 +15,7 @@ import numpy as np
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import CameraError, ImageError, SegPerceptionError, TransformError
 from seg_perception.core.mapping import GridMapper
+from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.pairing import CameraInfos
 from seg_perception.core.pose import Transform
 from seg_perception.core.poses import JUMP_NS, AutoPoses, CameraPose, OdometryPoses, PoseBuffer, PoseSource
@@ -34,7 +35,7 @@ from seg_perception.evaluation.evaluate_source import CAMERA_INFO, ODOMETRY, TF,
 from seg_perception.evaluation.evaluate_truth import Truth
 
 _WAIT_NS = 1_000_000_000
-_MOST_WAITING = 64
+_MOST_WAITING = 64  # of each camera
 _INFO_DEPTH = 64  # a second of a fast camera
 _HISTORY_NS = 10_000_000_000
 _CALIBRATIONS = 8
@@ -55,12 +56,24 @@ class Poses:
             self._source = tf
         else:
             self._source = self._odometry if robot.pose_source == "odometry" else AutoPoses(tf, self._odometry)
+        self._newest: dict[str, int] = {}
         self.possible = ODOMETRY in kinds if self._source is self._odometry else bool(kinds & {ODOMETRY, TF, TF_STATIC})
 
     @property
     def name(self) -> str:
         """What the poses come from, and the mounts."""
         return self._source.name
+
+    def jumps_back(self, event: Event) -> bool:
+        """Whether the poses so far will be forgotten when an event is noted: time begins anew with it."""
+        stamped = {ODOMETRY: lambda: [event.message], TF: lambda: event.message.transforms}.get(event.kind, list)()
+        back = False
+        for message in stamped:
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            newest = self._newest.get(message.child_frame_id, stamp_ns)
+            back |= stamp_ns < newest - JUMP_NS
+            self._newest[message.child_frame_id] = stamp_ns if stamp_ns < newest - JUMP_NS else max(stamp_ns, newest)
+        return back
 
     def note(self, event: Event) -> None:
         """Take in odometry or transforms."""
@@ -103,6 +116,7 @@ class GridReplay:
         self._kinds = kinds
         self._truth = truth
         self._mapper = GridMapper(table, robot.mapper)
+        self._jumps = 0
         self._infos: dict[str, CameraInfos] = {}
         self._waiting: deque[Frame] = deque()
         self._newest_ns: int | None = None
@@ -116,6 +130,8 @@ class GridReplay:
                     self._start_anew(item.stamp_ns)
                 self._waiting.append(item)
             else:
+                if self.poses.jumps_back(item):
+                    yield from self._ready(None)
                 self._note(item)
             yield from self._ready(item.received_ns)
         yield from self._ready(None)
@@ -130,9 +146,10 @@ class GridReplay:
 
     def _ready(self, now_ns: int | None) -> Iterator[Frame]:
         """The frames that need not wait any longer; now_ns None: all of them."""
+        most = _MOST_WAITING * max(1, len(self._infos))
         while self._waiting:
             frame = self._waiting[0]
-            over = now_ns is None or now_ns - frame.received_ns > _WAIT_NS or len(self._waiting) > _MOST_WAITING
+            over = now_ns is None or now_ns - frame.received_ns > _WAIT_NS or len(self._waiting) > most
             if not self._complete(frame, may_wait=not over):
                 return
             yield self._waiting.popleft()
@@ -142,7 +159,7 @@ class GridReplay:
         if frame.segmentation is None:
             return True
         with frame.timed("grid"):
-            if may_wait and not self._truth.complete(frame):
+            if may_wait and not self._truth.complete(frame, self.poses):
                 return False
             problem = self._locate(frame, may_wait)
             if problem is None:
@@ -205,7 +222,10 @@ class GridReplay:
         except SegPerceptionError as error:
             frame.problems[NO_POSE] = str(error)
             return
-        frame.grid = self._mapper.occupancy(stamp_s)
+        if self._jumps != self._mapper.jumps:
+            self._jumps = self._mapper.jumps
+            self._truth.start_anew()
+        frame.grid, frame.viewpoint = self._mapper.occupancy(stamp_s), self._mapper.view
         frame.gridded = True
 
     def _time_went_back(self, frame: Frame) -> bool:
@@ -219,3 +239,4 @@ class GridReplay:
         """As the grid_mapper does when a bag is played again."""
         self.poses.time_went_back(stamp_ns)
         self._mapper.reset()
+        self._truth.start_anew()

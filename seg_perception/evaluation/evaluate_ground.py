@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from seg_perception.core import pose
 from seg_perception.core.errors import DataError, TransformError
 from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
 from seg_perception.core.messages import stamp_to_ns
+from seg_perception.core.poses import JUMP_NS
 from seg_perception.core.waiting import NotYetError
 from seg_perception.evaluation.evaluate_frame import NO_TRUTH, Frame
 from seg_perception.evaluation.evaluate_source import TRUTH, Event
@@ -41,28 +44,37 @@ class TruthGrids(MeasuredGround):
         if event.kind == TRUTH:
             self._grids.append(event.message)
 
-    def pending(self, frame: Frame) -> bool:
-        """Until a grid of its stamp or a later one is there."""
-        return all(stamp_to_ns(grid.header.stamp) < frame.stamp_ns for grid in self._grids)
+    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+        """Until a grid of its stamp or a later one is there, and what tells where it lies."""
+        if all(stamp_to_ns(grid.header.stamp) < frame.stamp_ns for grid in self._grids):
+            return True
+        grid = self._grid_of(frame)
+        return grid is not None and _not_yet(lambda: poses.world_from(grid.header.frame_id, frame.stamp_ns))
 
     def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
         """Compare with the grid of its time."""
         assert frame.grid
-        known = [grid for grid in self._grids if stamp_to_ns(grid.header.stamp) <= frame.stamp_ns]
-        if not known:
+        grid = self._grid_of(frame)
+        if grid is None:
             frame.problems[NO_TRUTH] = "no truth grid of its stamp or before"
             return
-        newest = max(known, key=lambda grid: stamp_to_ns(grid.header.stamp))
         try:
-            world_from_map = poses.world_from(newest.header.frame_id, frame.stamp_ns)
-            values = _sampled(newest, world_from_map, frame.grid[0])
+            world_from_map = poses.world_from(grid.header.frame_id, frame.stamp_ns)
+            occupied, free = _sampled(grid, world_from_map, frame.grid[0])
         except (NotYetError, TransformError) as error:
             frame.problems[NO_TRUTH] = f"truth grid in another frame: {error}"
             return
         except DataError as error:
             frame.problems[NO_TRUTH] = str(error)
             return
-        self.compare(frame, sight, values >= OCCUPIED_FROM, (values >= 0) & (values < FREE_BELOW))
+        self.compare(frame, sight, occupied, free)
+
+    def _grid_of(self, frame: Frame) -> Any:
+        """None where there is none of its stamp or before; those much later are of a time that has begun anew since."""
+        stamps = [(stamp_to_ns(grid.header.stamp), grid) for grid in self._grids]
+        known = [entry for entry in stamps if entry[0] <= frame.stamp_ns]
+        known = known or [entry for entry in stamps if entry[0] > frame.stamp_ns + JUMP_NS]
+        return max(known, key=lambda entry: entry[0])[1] if known else None
 
 
 class TruthLidar(MeasuredGround):
@@ -91,23 +103,25 @@ class TruthLidar(MeasuredGround):
         if event.kind == TRUTH:
             self._clouds.append(event.message)
 
-    def pending(self, frame: Frame) -> bool:
-        """Until a cloud of its stamp or a later one is there."""
-        return all(stamp_to_ns(cloud.header.stamp) < frame.stamp_ns for cloud in self._clouds)
+    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+        """Until a cloud of its stamp or a later one is there, and what tells where it was taken."""
+        if all(stamp_to_ns(cloud.header.stamp) < frame.stamp_ns for cloud in self._clouds):
+            return True
+        header = self._cloud_of(frame).header
+        return _not_yet(lambda: poses.at(stamp_to_ns(header.stamp), header.frame_id, None))
 
     def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
         """Compare with the cloud of its time."""
         assert frame.grid and frame.pose
-        clouds = sorted(self._clouds, key=lambda cloud: abs(stamp_to_ns(cloud.header.stamp) - frame.stamp_ns))
-        if not clouds or abs(stamp_to_ns(clouds[0].header.stamp) - frame.stamp_ns) > self._NEAREST_NS:
+        if not self._clouds or self._apart_ns(self._cloud_of(frame), frame) > self._NEAREST_NS:
             frame.problems[NO_TRUTH] = f"no cloud within {self._NEAREST_NS / 1e9:g} s"
             return
-        header = clouds[0].header
+        cloud = self._cloud_of(frame)
         try:
-            sensor = poses.at(stamp_to_ns(header.stamp), header.frame_id, None)
-            points = cloud_points(clouds[0])
+            sensor = poses.at(stamp_to_ns(cloud.header.stamp), cloud.header.frame_id, None)
+            points = cloud_points(cloud)
         except (NotYetError, TransformError, DataError) as error:
-            frame.problems[NO_TRUTH] = str(error)
+            frame.problems[NO_TRUTH] = f"cloud: {error}"
             return
         points = points[np.linalg.norm(points, axis=1) > self._SELF_M]
         spec = frame.grid[0]
@@ -116,6 +130,14 @@ class TruthLidar(MeasuredGround):
         # What stands below the view is the robot itself, as a rule, and hides nothing.
         occupied &= sight.contains(x[None, :], y[:, None])
         self.compare(frame, sight, occupied, free)
+
+    def _cloud_of(self, frame: Frame) -> Any:
+        """The nearest in time."""
+        return min(self._clouds, key=lambda cloud: self._apart_ns(cloud, frame))
+
+    @staticmethod
+    def _apart_ns(cloud: Any, frame: Frame) -> int:
+        return abs(stamp_to_ns(cloud.header.stamp) - frame.stamp_ns)
 
     def cells(
         self, points: NDArray[np.float64], spec: GridSpec, ground_z: float
@@ -170,8 +192,24 @@ def cloud_points(cloud: Any) -> NDArray[np.float64]:
     return points[np.isfinite(points).all(axis=1)]
 
 
-def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> NDArray[np.int16]:
-    """Values of an OccupancyGrid at the centres of our cells; -1 beyond it. Raises DataError where it is cut off."""
+def _not_yet(look_up: Callable[[], object]) -> bool:
+    try:
+        look_up()
+    except NotYetError:
+        return True
+    except TransformError:
+        pass  # told by whoever needs it
+    return False
+
+
+def _sampled(
+    grid: Any, world_from_map: pose.Transform, spec: GridSpec
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of our cells an OccupancyGrid calls occupied, and which free; neither beyond it.
+
+    Where it is finer, a cell is occupied when any part of it is, and free when all of it is. Raises DataError where it
+    is cut off.
+    """
     size = grid.info.width * grid.info.height
     if len(grid.data) != size or not grid.info.resolution > 0.0:
         what = f"{grid.info.width}x{grid.info.height} cells of {grid.info.resolution:g} m"
@@ -185,10 +223,15 @@ def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> NDArr
     local = pose.apply(cells_from_world, world) / grid.info.resolution
     column, row = np.floor(local[..., 0]).astype(np.intp), np.floor(local[..., 1]).astype(np.intp)
     inside = (row >= 0) & (row < grid.info.height) & (column >= 0) & (column < grid.info.width)
-    values = np.full((spec.height, spec.width), -1, np.int16)
     stored = np.asarray(grid.data, np.int8).reshape(grid.info.height, grid.info.width)
-    values[inside] = stored[row[inside], column[inside]]
-    return values
+    parts = max(1, round(spec.resolution / grid.info.resolution))
+    kernel = np.ones((parts, parts), np.uint8)  # OpenCV's anchor of even ones is behind the middle, as floor() is
+    parts_occupied = cv2.dilate((stored >= OCCUPIED_FROM).view(np.uint8), kernel)
+    parts_free = cv2.erode(((stored >= 0) & (stored < FREE_BELOW)).view(np.uint8), kernel)
+    occupied, free = np.zeros((2, spec.height, spec.width), np.bool_)
+    occupied[inside] = parts_occupied[row[inside], column[inside]]
+    free[inside] = parts_free[row[inside], column[inside]]
+    return occupied, free
 
 
 def _hits(points: NDArray[np.float64], spec: GridSpec) -> NDArray[np.intp]:

@@ -27,7 +27,8 @@ def decode_images(items: Iterable[Frame | Event]) -> Iterator[Frame | Event]:
     for item in items:
         if isinstance(item, Frame):
             guard = guards.setdefault(item.camera, StampGuard())
-            stale = "" if ZERO_STAMP in item.problems else guard.stale(item.stamp_ns, item.stamp_ns, 0.0)
+            without_stamp = ZERO_STAMP in item.problems or UNDECODABLE in item.problems
+            stale = "" if without_stamp else guard.stale(item.stamp_ns, item.stamp_ns, 0.0)
             if stale:
                 item.problems[STALE] = stale
             elif item.source is not None:

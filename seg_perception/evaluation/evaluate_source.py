@@ -176,9 +176,18 @@ class BagSource:
         return chosen
 
     def _camera_of_labels(self, topic: str) -> str:
-        """Whose labels a topic has: those of the camera whose name it begins with, or of the only one."""
-        names = [name for name in self._images.values() if name and topic.lstrip("/").startswith(f"{name}/")]
-        return names[0] if names else next(iter(self._images.values()))
+        """Whose labels a topic has: those of the camera whose name it begins with, or of the only one.
+
+        Raises DataError where it may be of any.
+        """
+        cameras = list(self._images.values())
+        names = [name for name in cameras if name and topic.lstrip("/").startswith(f"{name}/")]
+        if not names and len(cameras) > 1:
+            raise DataError(
+                f"{self._path}: the labels {topic} may be of {', '.join(self._images)}; evaluate the one that they are "
+                "of with --topics"
+            )
+        return names[0] if names else cameras[0]
 
 
 def camera_name(topic: str) -> str:

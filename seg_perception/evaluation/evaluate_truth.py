@@ -17,7 +17,7 @@ from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import image_to_mask, stamp_to_ns
 from seg_perception.core.metrics import GridScore, confusion
 from seg_perception.core.pose import Transform
-from seg_perception.core.poses import JUMP_NS, CameraPose
+from seg_perception.core.poses import CameraPose
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
@@ -107,11 +107,14 @@ class Ground(Protocol):
 
     def note(self, event: Event, poses: PoseLookup) -> None: ...
 
-    def pending(self, frame: Frame) -> bool:
-        """Whether the truth of a frame may still come."""
+    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+        """Whether the truth of a frame, or where it lies, may still come."""
 
     def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
         """Give a frame with a grid its grid_scores, now or later; `frame.unsettled` until then."""
+
+    def start_anew(self) -> None:
+        """What comes has nothing to do with what has been: time has jumped back, or the robot elsewhere."""
 
     def finish(self) -> None:
         """Nothing more comes."""
@@ -137,9 +140,9 @@ class Truth:
             self._labels.note(event)
         self._ground.note(event, poses)
 
-    def complete(self, frame: Frame) -> bool:
+    def complete(self, frame: Frame, poses: PoseLookup) -> bool:
         """Whether nothing that belongs to a frame may still come."""
-        return not ((self._labels and self._labels.pending(frame)) or self._ground.pending(frame))
+        return not ((self._labels and self._labels.pending(frame)) or self._ground.pending(frame, poses))
 
     def score(self, frame: Frame, poses: PoseLookup) -> None:
         """Compare a frame that has its mask."""
@@ -150,8 +153,13 @@ class Truth:
             self._score_mask(frame, self._labels)
         if frame.grid:
             frame.flicker["grid"] = self._grid_flicker.update(*frame.grid)
-            if frame.view and frame.pose:
-                self._ground.score(frame, Sight.of(frame.view, frame.pose, self._max_range), poses)
+            assert frame.view and frame.viewpoint
+            self._ground.score(frame, Sight(frame.view, frame.viewpoint, self._max_range), poses)
+
+    def start_anew(self) -> None:
+        """What comes has nothing to do with what has been: time has jumped back, or the robot elsewhere."""
+        self._grid_flicker = GridFlicker()
+        self._ground.start_anew()
 
     def finish(self) -> None:
         """Nothing more comes."""
@@ -168,6 +176,10 @@ class Truth:
             frame.problems[NO_LABEL] = ""
             return
         height, width = frame.labels.shape
+        if abs(height * frame.size[0] - width * frame.size[1]) > 1.5 * max(frame.size):
+            frame.problems[BAD_LABEL] = f"{width}x{height} pixels, the image {frame.size[0]}x{frame.size[1]}"
+            frame.labels = None
+            return
         mask = self._resize.restore(frame.segmentation.mask, UNLABELLED, *frame.size)
         if frame.size != (width, height):  # labels of another size than the image: compared at theirs
             mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
@@ -178,6 +190,10 @@ class MeasuredGround:
     """Scores frames against truth that is known at their time: occupied and free cells."""
 
     def __init__(self) -> None:
+        self._seen = SeenCells()
+
+    def start_anew(self) -> None:
+        """What was visible was so in another world."""
         self._seen = SeenCells()
 
     def finish(self) -> None:
@@ -212,19 +228,20 @@ class Hindsight:
     def note(self, event: Event, poses: PoseLookup) -> None:
         pass
 
-    def pending(self, frame: Frame) -> bool:
+    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
         return False
 
     def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
         assert frame.pose and frame.grid
-        if self._path and frame.stamp_ns < self._path[-1][0] - JUMP_NS:  # time went back
-            self.finish()
         x, y = frame.pose.world_from_base[:2, 3]
         insort(self._path, (frame.stamp_ns, float(x), float(y)))  # several cameras' images are not in order
         frame.unsettled = True
         insort(self._waiting, (frame, sight, frame.grid), key=lambda waiting: waiting[0].stamp_ns)
         while frame.stamp_ns - self._waiting[0][0].stamp_ns > self._HORIZON_NS:
             self._settle()
+
+    def start_anew(self) -> None:
+        self.finish()
 
     def finish(self) -> None:
         while self._waiting:
@@ -240,7 +257,7 @@ class Hindsight:
         points = np.rint(((path[:, 1:] - (spec.origin_x, spec.origin_y)) / spec.resolution - 0.5) * 16).astype(np.int32)
         pieces = np.split(points, np.flatnonzero(np.diff(path[:, 0]) > self._GAP_NS) + 1)
         strip = np.zeros((spec.height, spec.width), np.uint8)
-        width = max(1, round(2 * self._HALF_WIDTH_M / spec.resolution))
+        width = max(1, round(2 * self._HALF_WIDTH_M / spec.resolution) - 1)  # OpenCV draws about one more
         cv2.polylines(strip, pieces, False, 1, width, cv2.LINE_8, 4)
         driven = np.flatnonzero(strip.view(np.bool_))  # among bytes it would take twenty times as long
         rows, columns = np.unravel_index(driven, strip.shape)

@@ -3,65 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.camera import Camera
 from seg_perception.core.grid import GridSpec
-from seg_perception.core.poses import CameraPose
+from seg_perception.core.ground import Viewpoint
 
-_EDGE_SAMPLES = 33
 _STEPS_PER_CELL = 2.0
-_CAMERAS = 8
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """A field of view on flat ground: bearings (rad, rising) and the nearest ground in them (m), from x, y (m)."""
+    """A field of view on the ground of a grid. farthest: m, along the ground."""
 
-    x: float
-    y: float
-    bearings: NDArray[np.float64]
-    nearest: NDArray[np.float64]
+    camera: Camera
+    view: Viewpoint
     farthest: float
-
-    @classmethod
-    def of(cls, camera: Camera, pose: CameraPose, farthest: float) -> Sight:
-        """farthest: m, along the ground."""
-        eye, rotation = pose.world_from_optical[:3, 3], pose.world_from_optical[:3, :3]
-        middle, bottom = (rays @ rotation.T for rays in _middle_and_bottom(camera))
-        bearings = np.unwrap(np.arctan2(middle[:, 1], middle[:, 0]))
-        height = float(eye[2]) - pose.ground_z
-        with np.errstate(divide="ignore", invalid="ignore"):
-            nearest = np.where(bottom[:, 2] < 0, height * np.hypot(bottom[:, 0], bottom[:, 1]) / -bottom[:, 2], np.inf)
-        order = np.argsort(bearings)
-        return cls(float(eye[0]), float(eye[1]), bearings[order], nearest[order], farthest)
 
     def distance(self, x: Floats, y: Floats) -> NDArray[np.float64]:
         """From the point below the camera, m."""
-        return np.hypot(x - self.x, y - self.y).astype(np.float64)
+        return np.hypot(x - self.view.x, y - self.view.y).astype(np.float64)
 
     def contains(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
         """Whether points of the ground, world x and y in m, lie in the field of view, whatever stands before them."""
-        middle = (self.bearings[0] + self.bearings[-1]) / 2
-        bearing = middle + (np.arctan2(y - self.y, x - self.x) - middle + np.pi) % (2 * np.pi) - np.pi
-        distance = self.distance(x, y)
-        inside = (bearing >= self.bearings[0]) & (bearing <= self.bearings[-1])
-        near_enough = (distance <= self.farthest) & (distance >= np.interp(bearing, self.bearings, self.nearest))
-        return np.asarray(inside & near_enough, np.bool_)
+        ahead, left = self._local(x, y)
+        optical = self.view.level_from_optical.T
+        u, v, seen = self.camera.project_directions(
+            *(row[0] * ahead + row[1] * left - row[2] * self.view.height for row in optical)
+        )
+        across = (u >= -0.5) & (u < self.camera.width - 0.5)
+        down = (v >= -0.5) & (v < self.camera.height - 0.5)
+        return np.asarray(seen & across & down & (np.hypot(ahead, left) <= self.farthest), np.bool_)
 
     def visible(self, spec: GridSpec, occupied: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(h, w) bool: cells in the field of view with no occupied cell before them. occupied: (h, w) bool."""
+        x, y = spec.centres()
+        field = self.contains(x[None, :], y[:, None])
+        if not field.any():
+            return field
         step = spec.resolution / _STEPS_PER_CELL
         reach = np.arange(step, self.farthest + step, step)
-        span = float(self.bearings[-1] - self.bearings[0])
-        bearings = np.linspace(self.bearings[0], self.bearings[-1], max(2, int(span * self.farthest / step)))
-        column = (self.x - spec.origin_x + np.cos(bearings)[:, None] * reach[None, :]) / spec.resolution
-        row = (self.y - spec.origin_y + np.sin(bearings)[:, None] * reach[None, :]) / spec.resolution
+        bearings = self._bearings(x[None, :], y[:, None], field, step)
+        column = (self.view.x - spec.origin_x + np.cos(bearings)[:, None] * reach[None, :]) / spec.resolution
+        row = (self.view.y - spec.origin_y + np.sin(bearings)[:, None] * reach[None, :]) / spec.resolution
         inside = (row >= 0) & (row < spec.height) & (column >= 0) & (column < spec.width)
         cells = np.where(inside, row.astype(np.intp) * spec.width + column.astype(np.intp), 0)
         standing = occupied.ravel()[cells] & inside
@@ -71,18 +59,22 @@ class Sight:
         first = np.argmax(standing, axis=1)
         rows = np.arange(len(cells))
         before &= cells != cells[rows, first][:, None]
-        lit = inside & ~before & (reach[None, :] >= np.interp(bearings, self.bearings, self.nearest)[:, None])
-        result = np.zeros(spec.height * spec.width, np.bool_)
-        result[cells[lit]] = True
-        return result.reshape(spec.height, spec.width)
+        lit = np.zeros(spec.height * spec.width, np.bool_)
+        lit[cells[inside & ~before]] = True
+        return lit.reshape(spec.height, spec.width) & field
 
+    def _bearings(self, x: Floats, y: Floats, field: NDArray[np.bool_], step: float) -> NDArray[np.float64]:
+        """World directions, rad, in which to look for the cells of the field, `step` m apart at the farthest."""
+        ahead, left = self._local(x, y)
+        bearings = np.arctan2(left, ahead)[field]
+        low, high = float(bearings.min()), float(bearings.max())
+        return self.view.yaw + np.linspace(low, high, max(2, int((high - low) * self.farthest / step)))
 
-@lru_cache(_CAMERAS)
-def _middle_and_bottom(camera: Camera) -> tuple[NDArray[np.float64], ...]:
-    """(N, 3) directions along the middle and the bottom of the image each."""
-    u = np.linspace(-0.5, camera.width - 0.5, _EDGE_SAMPLES)
-    rows = (camera.height - 1) / 2, camera.height - 0.5
-    return tuple(camera.rays_or_rim(np.stack([u, np.full_like(u, v)], axis=1)) for v in rows)
+    def _local(self, x: Floats, y: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """World x, y → m ahead and left of the point below the camera."""
+        c, s = np.cos(self.view.yaw), np.sin(self.view.yaw)
+        dx, dy = np.asarray(x - self.view.x, np.float64), np.asarray(y - self.view.y, np.float64)
+        return c * dx + s * dy, c * dy - s * dx
 
 
 class SeenCells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,20 +15,23 @@ from hypothesis import strategies as st
 
 from seg_perception.core import pose
 from seg_perception.core.camera import Camera
+from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError, EngineError
 from seg_perception.core.grid import GridSpec
+from seg_perception.core.ground import Viewpoint
 from seg_perception.core.poses import CameraPose
+from seg_perception.core.waiting import NotYetError
 from seg_perception.engines.base import Segmentation
 from seg_perception.engines.resize import LETTERBOX, Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
-from seg_perception.evaluation.evaluate_frame import Frame
-from seg_perception.evaluation.evaluate_ground import above_ground
+from seg_perception.evaluation.evaluate_frame import BAD_LABEL, Frame
+from seg_perception.evaluation.evaluate_ground import TruthGrids, TruthLidar, above_ground
 from seg_perception.evaluation.evaluate_masks import segment_images
 from seg_perception.evaluation.evaluate_pictures import snapshot_indices, worst_of
 from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_robot import Robot
-from seg_perception.evaluation.evaluate_source import Event
-from seg_perception.evaluation.evaluate_truth import Hindsight
+from seg_perception.evaluation.evaluate_source import TRUTH, Event
+from seg_perception.evaluation.evaluate_truth import Hindsight, LabelFiles, Truth
 from seg_perception.evaluation.sight import SeenCells, Sight, overlap
 
 SPEC = GridSpec(0.2, 200, 200, -20.0, -20.0)
@@ -38,7 +42,7 @@ def looking(yaw, x=0.0, y=0.0):
     """45 degrees to either side, from a height of 1.5 m and 0.3 rad down."""
     base = pose.from_rpy((x, y, 0.0), 0.0, 0.0, yaw)
     mount = pose.base_from_optical((0.0, 0.0, 1.5), 0.0, 0.3, 0.0)
-    return Sight.of(CAMERA, CameraPose(base @ mount, base), 15.0)
+    return Sight(CAMERA, Viewpoint.of(base @ mount, 0.0), 15.0)
 
 
 class Slow:
@@ -56,14 +60,19 @@ class Slow:
         return Segmentation(image[:, :, 0], image[:, :, 0])
 
 
-def driven_over(stamps_ms, turned_at_ms=10**9):
-    """Cells that hindsight finds free, frame by frame, for a robot at 2 m/s that goes aside from some moment on."""
+def driven_over(stamps_ms, turned_at_ms=10**9, anew_at_ms=10**9):
+    """Cells that hindsight finds free, frame by frame, for a robot at 2 m/s that goes aside from some moment on.
+
+    anew_at_ms: when its odometry begins anew.
+    """
     truth, frames = Hindsight(), []
     for index, stamp_ms in enumerate(stamps_ms):
         frame = Frame(index, "bag", "", stamp_ms * 10**6, 0, "camera", None, ())
         ahead, aside = min(stamp_ms, turned_at_ms), max(0, stamp_ms - turned_at_ms)
         base = pose.from_rpy((0.002 * ahead, 0.002 * aside, 0.0), 0.0, 0.0, 0.0)
         frame.pose, frame.grid = CameraPose(base, base), (SPEC, np.zeros((SPEC.height, SPEC.width), np.int8))
+        if stamp_ms == anew_at_ms:
+            truth.start_anew()
         truth.score(frame, looking(0.0, 0.002 * stamp_ms), None)
         frames.append(frame)
     truth.finish()
@@ -129,9 +138,99 @@ def test_hindsight_ends_after_its_horizon():
     assert driven_over(stamps)[0] == driven_over(stamps[:17])[0] > 20, "8 s"
 
 
-def test_hindsight_begins_anew_where_time_goes_back():
+def test_in_hindsight_nothing_is_known_of_a_world_that_has_begun_anew():
     stamps = list(range(0, 5000, 100))
-    assert driven_over(stamps + stamps) == 2 * driven_over(stamps)
+    assert driven_over(stamps, anew_at_ms=3000)[:30] == driven_over(stamps[:30])
+
+
+def test_ground_above_the_image_is_not_in_view():
+    mount = pose.base_from_optical((0.0, 0.0, 1.5), 0.0, 1.0, 0.0)
+    sight = Sight(CAMERA, Viewpoint.of(mount, 0.0), 15.0)
+    nearest, farthest = (1.5 / np.tan(1.0 + side * np.arctan(120 / 160)) for side in (1, -1))
+    x, y = np.meshgrid(*SPEC.centres())
+    seen = sight.visible(SPEC, np.zeros(x.shape, np.bool_))
+    assert seen[abs(y) < 0.3].any() and not seen[(x > farthest + 0.2) | (x < nearest - 0.2)].any()
+    assert seen[(abs(y) < 0.3) & (x > nearest + 0.2) & (x < farthest - 0.2)].all()
+
+
+def test_of_a_mask_from_before_an_interruption_no_total_is_told():
+    frame = Frame(0, "bag", "", 0, 0, "", None, ())
+    frame.latency_ms, frame.masked = {"decode": 1.0, "infer": 2.0}, True
+    assert frame.record()["latency_ms"] == {"decode": 1.0, "infer": 2.0, "total": 3.0}
+    del frame.latency_ms["infer"]
+    assert frame.record()["latency_ms"] == {"decode": 1.0}
+
+
+class Still:
+    """The world is the map; poses are known up to some time."""
+
+    def __init__(self, until_ns=10**12):
+        self._until_ns = until_ns
+
+    def at(self, stamp_ns, frame_id, mount):
+        if stamp_ns > self._until_ns:
+            raise NotYetError("later")
+        return CameraPose(np.eye(4), np.eye(4))
+
+    def world_from(self, frame_id, stamp_ns):
+        return self.at(stamp_ns, frame_id, None).world_from_base
+
+
+def stamped(stamp_ns, **fields):
+    header = SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id="map")
+    return SimpleNamespace(header=header, **fields)
+
+
+def truth_grid(stamp_ns, cells, resolution):
+    place = SimpleNamespace(
+        position=SimpleNamespace(x=-20.0, y=-20.0, z=0.0), orientation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
+    )
+    height, width = cells.shape
+    info = SimpleNamespace(width=width, height=height, resolution=resolution, origin=place)
+    return stamped(stamp_ns, info=info, data=cells.ravel())
+
+
+def scored_frame(stamp_ns):
+    frame = Frame(0, "bag", "", stamp_ns, 0, "", None, ())
+    frame.grid = SPEC, np.zeros((SPEC.height, SPEC.width), np.int8)
+    return frame
+
+
+@pytest.mark.parametrize("later_ns", [0, -3 * 10**9], ids=["in time", "of a clock that was set back since"])
+def test_a_thin_thing_in_a_fine_truth_occupies_its_cell(later_ns):
+    fine = np.zeros((800, 800), np.int8)
+    fine[401, 600] = fine[437, 603] = 100
+    fine[460, 602] = -1
+    frame, truth = scored_frame(5 * 10**9 + later_ns), TruthGrids()
+    truth.note(Event(TRUTH, truth_grid(5 * 10**9, fine, 0.05), 0), Still())
+    truth.score(frame, looking(0.0), Still())
+    occupied, free, _ = frame.truth
+    assert np.argwhere(occupied).tolist() == [[100, 150], [109, 150]]
+    assert np.argwhere(~free).tolist() == [[100, 150], [109, 150], [115, 150]]
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [(TruthGrids(), truth_grid(5, np.zeros((2, 2), np.int8), 0.1)), (TruthLidar(), stamped(5))],
+)
+def test_truth_waits_for_what_tells_where_it_lies(truth, message):
+    frame = scored_frame(5)
+    assert truth.pending(frame, Still())
+    truth.note(Event(TRUTH, message, 0), Still())
+    assert truth.pending(frame, Still(until_ns=4)) and not truth.pending(frame, Still())
+
+
+@pytest.mark.parametrize(("size", "unusable"), [((160, 120), False), ((107, 80), False), ((240, 320), True)])
+def test_labels_of_another_aspect_than_the_image_are_of_something_else(size, unusable):
+    class Folder:
+        def read(self, stem):
+            return np.zeros(size[::-1], np.uint8)
+
+    table = ClassTable.from_dicts([{"id": 0, "name": "road", "color": [1, 2, 3], "kind": "ground", "cost": 0}])
+    frame = Frame(0, "bag", "", 0, 0, "", None, ("a",))
+    frame.size, frame.segmentation = (320, 240), Segmentation(*np.zeros((2, 24, 32), np.uint8))
+    Truth(table, Resize(32, 24), 15.0, LabelFiles({"": Folder()}), Hindsight()).score(frame, Still())
+    assert (BAD_LABEL in frame.problems, frame.confusion is None) == (unusable, unusable)
 
 
 @given(st.floats(-4.0, 4.0), st.floats(-3.0, 3.0))
