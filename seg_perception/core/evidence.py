@@ -47,8 +47,7 @@ _EDGE_ROWS = 2
 _FOOT_ROWS = 2  # samples of ground before, and of obstacle after, a contact: a single stray pixel makes none
 
 
-@dataclass(frozen=True)
-class ViewError:
+class ViewError(NamedTuple):
     """How far a view may be off: pitch in rad, height as a fraction of itself, outlines in the mask in pixels."""
 
     pitch: float

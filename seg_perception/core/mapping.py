@@ -31,6 +31,9 @@ _LEAST_JUMP_M, _SPEED_UP_M_S, _FIRST_SPEED_M_S = 1.0, 5.0, 30.0
 _SPEED_OVER_S = 0.02
 """base_link has jumped when it has moved by this more than it would at twice its last speed, and some more."""
 
+_LEAST_TURN, _FASTEST_TURN = 0.3, 6.0
+"""rad, rad/s: or when it has turned by more than the one and what it can at the other."""
+
 _AT_FOOT = np.array([-0.5, 0.0, 0.4])
 """Cells behind the foot of an obstacle that it occupies: it lies behind its foot, known to about a mask pixel."""
 
@@ -64,7 +67,7 @@ class GridMapper:
         self._stamp_s = -inf
         self._slope = GroundSlope()
         self._origin, self._gradient = np.zeros(3), np.zeros(2)
-        self._base: tuple[float, NDArray[np.float64]] | None = None
+        self._base: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
         self._speed = _FIRST_SPEED_M_S
         self.jumps = 0
         """How often base_link was suddenly elsewhere, so that all evidence was forgotten."""
@@ -140,8 +143,9 @@ class GridMapper:
         if depth is not None:
             measured = measure(mask, confidence, depth, camera, view, self.table, config.clearance, config.max_range)
             mask, confidence, placed = measured.mask, measured.confidence, measured.placed
-        trusted = self._trusted_range(camera, view.height)
-        evidence = observe(mask, confidence, polar, self.table, self._weights, self._error, trusted, placed)
+        error = self._error._replace(pitch=self._error.pitch + self._slope.doubt)
+        trusted = self._trusted_range(camera, view.height, error)
+        evidence = observe(mask, confidence, polar, self.table, self._weights, error, trusted, placed)
         kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
         self._seen[source] = stamp_s
         return self._fuse(polar, view, evidence, measured, kept)
@@ -191,17 +195,19 @@ class GridMapper:
 
     def _follow(self, world_from_base: Transform, stamp_s: float) -> None:
         """Forget all evidence when base_link is where it cannot have got to: its odometry has begun anew."""
-        position = world_from_base[:2, 3]
+        position, ahead = world_from_base[:2, 3], world_from_base[:2, 0]
         if self._base is not None:
-            before_s, before = self._base
+            before_s, before, ahead_before = self._base
             elapsed, way = abs(stamp_s - before_s), float(np.hypot(*(position - before)))
-            if way > _LEAST_JUMP_M + (2.0 * self._speed + _SPEED_UP_M_S) * elapsed:
+            turn = abs(np.angle(complex(*ahead) * complex(*ahead_before).conjugate()))
+            too_far = way > _LEAST_JUMP_M + (2.0 * self._speed + _SPEED_UP_M_S) * elapsed
+            if too_far or turn > _LEAST_TURN + _FASTEST_TURN * elapsed:
                 self.reset()
                 self.jumps += 1
             elif elapsed >= _SPEED_OVER_S:
                 self._speed = way / elapsed
         if self._base is None or abs(stamp_s - self._base[0]) >= _SPEED_OVER_S:
-            self._base = stamp_s, position
+            self._base = stamp_s, position, ahead
 
     def _viewpoint(self, world_from_optical: Transform, world_from_base: Transform, stamp_s: float) -> Viewpoint:
         self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
@@ -216,20 +222,20 @@ class GridMapper:
             self._maps[source] = built
         return built
 
-    def _trusted_range(self, camera: Camera, height: float) -> float:
-        """Distance at which the pose's errors and half a pixel move a ground point by `max_range_error`.
+    def _trusted_range(self, camera: Camera, height: float, error: ViewError) -> float:
+        """Distance at which the view's errors and half a pixel move a ground point by `max_range_error`.
 
         With d = h / t, an error e of the tangent t moves the point by e h / t^2.
         """
         distances = np.linspace(self._config.max_range, height, 200)
         tangents = height / distances
-        error = self._error.tangent(tangents) + 0.5 / float(camera.matrix[1, 1])
-        trusted = distances[error * height / tangents**2 <= self._config.max_range_error]
+        off = error.tangent(tangents) + 0.5 / float(camera.matrix[1, 1])
+        trusted = distances[off * height / tangents**2 <= self._config.max_range_error]
         return float(trusted[0]) if len(trusted) else 1e-6
 
     def _doubted_range(self, camera: Camera, height: float) -> float:
-        """Distance up to which what is seen may really stand within the trusted range."""
-        farthest = height / self._trusted_range(camera, height)
+        """Distance up to which what is seen may really stand within the trusted range; no more if errors are larger."""
+        farthest = height / self._trusted_range(camera, height, self._error)
         doubt = float(self._error.tangent(farthest)) + (self._config.outline_error + 2.0) / float(camera.matrix[1, 1])
         return height / max(overhung(farthest, height) - doubt, 0.25 * farthest)
 

@@ -15,6 +15,8 @@ _LEVEL = 3.0  # s that the ground counts as seen level before the first pose
 _STANDING = 0.5  # s without a step, after which the body rocks no more
 _SETTLING = 0.3  # s over which its tilt is averaged then
 _STEEPEST = 0.4  # steeper steps are corrections of the odometry
+_STEEP = 0.04  # rad: no vehicle pitches or rolls by more of itself for long
+_SWAYS = 0.015  # rad: by so much it does all the time
 
 
 class GroundSlope:
@@ -28,13 +30,16 @@ class GroundSlope:
     def __init__(self) -> None:
         self._track, self._bias = np.zeros(2), np.zeros(2)
         self._stamp_s: float | None = None
+        self.doubt = 0.0
+        """rad by which the gradient of the last pose may be off, beyond what vehicles sway: the body is tilted so."""
 
     def update(self, world_from_base: Transform, stamp_s: float) -> NDArray[np.float64]:
         """The gradient, (2,), after one more pose; that of an older stamp tells nothing new."""
         up, position = world_from_base[:3, 2], world_from_base[:3, 3]
         body = -up[:2] / max(float(up[2]), 0.1)
         if self._stamp_s is None:
-            self._position, self._body, self._begun, self._stepped = position, body, stamp_s, stamp_s
+            self._position, self._begun, self._stepped = position, stamp_s, stamp_s
+            self._track = self._body = body if np.hypot(*body) > _STEEP else np.zeros(2)
         elif stamp_s > self._stamp_s:
             if self._follow(position, body):
                 self._stepped = stamp_s
@@ -44,7 +49,9 @@ class GroundSlope:
             share = min((stamp_s - self._stamp_s) / memory, 1.0)
             self._bias = self._bias + share * (self._body - self._track - self._bias)
         self._stamp_s = stamp_s if self._stamp_s is None else max(stamp_s, self._stamp_s)
-        return self._track + self._bias
+        gradient = self._track + self._bias
+        self.doubt = max(0.0, float(np.hypot(*(body - gradient))) - _SWAYS)
+        return gradient
 
     def _follow(self, position: NDArray[np.float64], body: NDArray[np.float64]) -> bool:
         """Whether it has moved by a step. Track and body are averaged alike, so that a ramp moves both at once."""

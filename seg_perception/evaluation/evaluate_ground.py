@@ -202,9 +202,7 @@ def _not_yet(look_up: Callable[[], object]) -> bool:
     return False
 
 
-def _sampled(
-    grid: Any, world_from_map: pose.Transform, spec: GridSpec
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of our cells an OccupancyGrid calls occupied, and which free; neither beyond it.
 
     Where it is finer, a cell is occupied when any part of it is, and free when all of it is. Raises DataError where it

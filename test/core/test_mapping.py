@@ -112,6 +112,21 @@ def test_an_obstacle_on_a_ramp_stands_where_it_is(degrees: float) -> None:
     np.testing.assert_allclose(heights[:, 2], np.tan(np.radians(degrees)) * heights[:, 0], atol=0.1)
 
 
+@pytest.mark.parametrize("steps_before", [0, 40])
+def test_nothing_that_stands_on_a_ramp_is_free_when_the_robot_has_just_come_onto_it(steps_before: int) -> None:
+    mapper, ramp = GridMapper(TABLE, MapperConfig()), np.radians(6.0)
+    mask = render(CAMERA, MOUNT, [BOX])
+    for step in range(steps_before):  # with its lens covered
+        level = pose.from_rpy([0.1 * (step - steps_before), 0, 0], 0.0, 0.0, 0.0)
+        mapper.update(mask, np.zeros_like(mask), CAMERA, level @ MOUNT, level, 0.1 * step)
+    base = pose.from_rpy([0, 0, 0], 0.0, -ramp, 0.0)
+    for step in range(steps_before, steps_before + 5):
+        mapper.update(mask, np.full_like(mask, 255), CAMERA, base @ MOUNT, base, 0.1 * step)
+        spec, grid = mapper.occupancy(0.1 * step)
+        x, y = spec.centres()
+        assert not ((grid >= 0) & (grid < 25))[np.ix_(np.abs(y) < 0.9, (x > 8.1) & (x < 9.9))].any()
+
+
 @pytest.mark.parametrize(("height", "beside"), [(1.4, 0.8), (1.4, 3.0), (2.5, 1.2)])
 def test_a_wall_alongside_is_occupied(height: float, beside: float) -> None:
     mapper, mount = GridMapper(TABLE, MapperConfig()), pose.base_from_optical([0, 0, height], 0.0, 0.1, 0.0)
@@ -152,6 +167,14 @@ def test_a_jump_is_what_the_robot_cannot_have_driven(way: float, pause: float, j
     for step in range(5):
         see(mapper, [], pose.from_rpy([0.2 * step, 0.0, 0.0], 0.0, 0.0, 0.0), 0.1 * step)  # 2 m/s
     see(mapper, [], pose.from_rpy([0.8 + way, 0.0, 0.0], 0.0, 0.0, 0.0), 0.4 + pause)
+    assert mapper.jumps == jumps
+
+
+@pytest.mark.parametrize(("turn", "pause", "jumps"), [(3.1, 0.1, 1), (-1.5, 0.1, 1), (0.6, 0.1, 0), (3.1, 1.0, 0)])
+def test_a_jump_is_also_how_the_robot_cannot_have_turned(turn: float, pause: float, jumps: int) -> None:
+    mapper = GridMapper(TABLE, EXACT)
+    see(mapper, [], pose.from_rpy([0.0, 0.0, 0.0], 0.0, 0.0, 2.0))
+    see(mapper, [], pose.from_rpy([0.0, 0.0, 0.0], 0.0, 0.0, 2.0 + turn), pause)
     assert mapper.jumps == jumps
 
 

@@ -40,6 +40,36 @@ def test_a_robot_that_stands_on_a_ramp_knows_it_soon(steepness: float, uphill: f
 
 
 @settings(max_examples=20)
+@given(
+    steepness=st.floats(0.05, 0.25),
+    uphill=st.floats(-3.1, 3.1),
+    heading=st.floats(-3.1, 3.1),
+    speed=st.floats(0.0, 10.0),
+)
+def test_a_robot_that_begins_on_a_ramp_knows_it_from_the_first_pose(
+    steepness: float, uphill: float, heading: float, speed: float
+) -> None:
+    slope, truth = GroundSlope(), along(uphill, steepness)
+    ahead = np.array([np.cos(heading), np.sin(heading)])
+    for step in range(100):
+        found = slope.update(standing_on(speed * DT * step * ahead, heading, truth), step * DT)
+        np.testing.assert_allclose(found, truth, atol=1e-6)
+        assert slope.doubt == 0.0
+
+
+@pytest.mark.parametrize("steepness", [0.1, -0.1])
+def test_a_vehicle_that_comes_onto_a_ramp_doubts_until_it_knows_it(steepness: float) -> None:
+    slope = GroundSlope()
+    for step in range(200):
+        way = 0.1 * step - 5.0
+        base = standing_on(np.array([way, 0.0]), 0.0, along(0.0, steepness if way > 0 else 0.0))
+        found = slope.update(base, step * DT)
+        off = abs(found[0] - (steepness if way > 0 else 0.0))
+        assert slope.doubt == pytest.approx(max(0.0, off - 0.015), abs=1e-3)
+    assert off < 0.01
+
+
+@settings(max_examples=20)
 @given(steepness=st.floats(-0.2, 0.2), heading=st.floats(-3.1, 3.1), rocking=st.floats(0.0, 0.02))
 def test_a_vehicle_that_drives_onto_a_ramp_knows_it_after_some_metres(
     steepness: float, heading: float, rocking: float
