@@ -75,7 +75,9 @@ def measure(
     kinds = table.kinds[mask]
     obstacle = measured & (kinds == Kind.OBSTACLE)
     raised = obstacle & (height >= _GROUND_TOLERANCE)
-    placed = obstacle & _below_raised(raised, kinds != Kind.OBSTACLE, distance, max_range)
+    turns = _turns_upright(view)
+    upright = (np.rot90(raised, turns), np.rot90(kinds != Kind.OBSTACLE, turns), np.rot90(distance, turns))
+    placed = obstacle & np.rot90(_below_raised(*upright, max_range), -turns)
     standing = raised & (height <= clearance)
     # What is known to be beyond the range is not where the plane would have it: past a drop, or above the ground.
     off_plane = known & (kinds == Kind.GROUND) & (np.abs(height) > _GROUND_TOLERANCE)
@@ -86,8 +88,21 @@ def measure(
     mask[off_plane | passable] = UNLABELLED
     confidence[off_plane | passable] = 0
     return MeasuredView(
-        mask, confidence, placed.view(np.uint8), points[standing][:, :2], confidence[standing], standing
+        mask,
+        confidence,
+        np.ascontiguousarray(placed).view(np.uint8),
+        points[standing][:, :2],
+        confidence[standing],
+        standing,
     )
+
+
+def _turns_upright(view: Viewpoint) -> int:
+    """Quarter turns, counter-clockwise, after which what is below in the world is about below in the image."""
+    right, down = -view.level_from_optical[2, :2]
+    if abs(down) >= abs(right):
+        return 0 if down >= 0 else 2
+    return 3 if right > 0 else 1
 
 
 def _below_raised(

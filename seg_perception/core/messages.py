@@ -135,15 +135,16 @@ def camera_from_info(info: Any, *, rectified: bool = False) -> Camera:
     matrix[0, 2] -= info.roi.x_offset
     matrix[1, 2] -= info.roi.y_offset
     model = "plumb_bob" if rectified else info.distortion_model or "plumb_bob"
-    camera = Camera(roi_width, roi_height, matrix, model, distortion)
     binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
     if (binning_x, binning_y) == (1, 1):
-        return camera
+        return Camera(roi_width, roi_height, matrix, model, distortion)
     if binning_x > roi_width or binning_y > roi_height:
         raise CameraError(
             f"camera_info bins {binning_x}x{binning_y} pixels of a {roi_width}x{roi_height} image; correct it"
         )
-    return camera.resized(roi_width // binning_x, roi_height // binning_y)
+    size = roi_width // binning_x, roi_height // binning_y
+    binned = Camera(size[0] * binning_x, size[1] * binning_y, matrix, model, distortion)  # what is left over is cut off
+    return binned.resized(*size)
 
 
 def _rectified(info: Any, matrix: NDArray[np.float64]) -> NDArray[np.float64]:

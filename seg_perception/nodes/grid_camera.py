@@ -101,13 +101,13 @@ class GridCamera:
         self._on_stamp = on_stamp
         self._fuse = fuse
         self._table: ClassTable | None = None
+        self._publisher: object = None
+        self._classes_came = False  # since the last mask
         self._sees_ground = True
         self._fused_at = self._proved_at = float("-inf")  # of time.monotonic()
         self._stamps = StampGuard()
         self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
-        self._inputs = MaskInputs(
-            node, setup.name, values.reliability, _WAITING_MASKS, monitor, self._on_pair, self.serve
-        )
+        self._inputs = MaskInputs(node, setup.name, values.reliability, monitor, self._on_pair, self.serve)
         classes, depth = (camera_topic(setup.name, topic) for topic in ("segmentation/classes", "depth"))
         self._classes = WatchedInput(
             node, SegmentationClasses, classes, self._on_classes, latched(), publisher=PUBLISHER
@@ -188,6 +188,7 @@ class GridCamera:
             self._classes.reject(str(error))
             return
         self._classes.accept()
+        self._classes_came = True
         if table != self._table:
             names = ", ".join(c.name for c in table.classes)
             self._node.get_logger().info(f"{self._classes.topic}: classes of {msg.model}: {names}")
@@ -205,6 +206,7 @@ class GridCamera:
             self._inputs.masks.reject(stale)
             return
         self._on_stamp(pair.stamp_ns, self._stamps.restarted)
+        self._note_publisher()
         depth_until_ns = now_ns + round(values.depth_wait * 1e9) if self._depth else now_ns
         pose_until_ns = now_ns + round(values.pose_wait * 1e9)
         arrival = _Arrival(pair, self._table, time.perf_counter(), depth_until_ns)
@@ -212,6 +214,13 @@ class GridCamera:
             self._monitor.count("replaced")
         self._timer.reset()
         self.serve()
+
+    def _note_publisher(self) -> None:
+        """Forget the class table of a segmenter that was started again: masks may overtake that of its new model."""
+        publisher = self._inputs.masks.publisher
+        if self._publisher not in (None, publisher) and not self._classes_came:
+            self._table = None
+        self._publisher, self._classes_came = publisher, False
 
     def _use(self, arrival: _Arrival) -> None:
         """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""
@@ -223,14 +232,16 @@ class GridCamera:
         except Exception as error:  # whatever a mask brings about, the next one must be tried
             if not self._node.context.ok():  # the signal that ends the process came in between
                 raise
-            self._node.get_logger().error(traceback.format_exc())
+            self._node.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
             raise SegPerceptionError(repr(error)) from error
         times = (arrival.time, started, updated, published)
         stages = {
             stage: (after - before) * 1e3
             for stage, before, after in zip(("wait", "update", "publish"), times, times[1:], strict=False)
         }
-        self._monitor.processed({**stages, TOTAL: (self._now_ns() - arrival.pair.stamp_ns) / 1e6})
+        now_ns = self._now_ns()
+        total = {TOTAL: (now_ns - arrival.pair.stamp_ns) / 1e6} if now_ns else {}  # 0: nothing on /clock yet
+        self._monitor.processed({**stages, **total})
         self._inputs.masks.accept()
 
     def _view(self, arrival: _Arrival) -> View:

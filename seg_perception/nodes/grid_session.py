@@ -21,6 +21,7 @@ from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor
 from seg_perception.ros.pacing import RateLimit, StreamClock
 
 _AGEING_PERIOD_S = 0.5
+_JUMP_TOLD_S = 5.0
 _FAR_M = 200_000.0  # from the world's origin: points of float32 are off by a centimetre there
 
 
@@ -43,7 +44,8 @@ class GridSession:
         self._fused = StreamClock()
         self._seen_ns = self._fused_ns = 0  # newest stamps; those of several cameras come in any order
         self._from_origin_m = 0.0
-        self._jumps = 0
+        self._jumps, self._jumped_at = 0, float("-inf")  # of time.monotonic()
+        self._tables: dict[str, ClassTable] = {}
         self._knows_anything = False
         self._pose_name = ""
         self._poses = PoseFeed(node, values, monitor, self._serve)
@@ -107,6 +109,9 @@ class GridSession:
                 f"{far}, points (float32) of obstacles and class_grid are off by up to {off:.2f} m, the grid is not"
             )
             yield Finding(Level.WARN, f"{reason}; use a world_frame that begins near the robot")
+        if time.monotonic() - self._jumped_at < _JUMP_TOLD_S:
+            what = f"{self._values.base_frame} has jumped in the world, and the grid has begun anew"
+            yield Finding(Level.WARN, f"{what}; unless its odometry has, check for a second publisher of it")
         yield from self._poses.findings(self._values.timeout)
         for camera in self._cameras.values():
             yield from camera.findings()
@@ -134,7 +139,7 @@ class GridSession:
             self._publish_grid(self._mapper, stamp_ns)
 
     def _fuse(self, view: View) -> Fused:
-        mapper, pose = self._mapper_for(view.table), view.pose
+        mapper, pose = self._mapper_for(view.source, view.table), view.pose
         proved = mapper.update(
             view.mask,
             view.confidence,
@@ -176,17 +181,23 @@ class GridSession:
         if self._values.publish_classes:
             self._outputs.publish_classes(mapper, stamp_ns)
 
-    def _mapper_for(self, table: ClassTable) -> GridMapper:
-        """The mapper with the class table of a view: cameras may run different models, and change them."""
+    def _mapper_for(self, source: str, table: ClassTable) -> GridMapper:
+        """The mapper with the class table of a view: cameras may run different models, and change them.
+
+        Then the grid begins anew: where the middleware does not tell publishers apart, masks of the new model may have
+        been read with the table of the old one.
+        """
         if self._mapper is None:
             self._mapper = GridMapper(table, self._values.mapper_config())
             self._mapper.keeps_classes = self._values.publish_classes
-        self._mapper.table = table
+        elif self._tables.get(source, table) != table:
+            self._mapper.reset()
+        self._mapper.table = self._tables[source] = table
         return self._mapper
 
     def _log_changes(self, mapper: GridMapper) -> None:
         if self._jumps != mapper.jumps:
-            self._jumps = mapper.jumps
+            self._jumps, self._jumped_at = mapper.jumps, time.monotonic()
             self._node.get_logger().warning(f"{self._values.base_frame} has jumped in the world: the grid starts anew")
         if self._pose_name != self._poses.name:
             self._pose_name = self._poses.name

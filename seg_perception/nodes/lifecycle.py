@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError  # it has no public name
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
@@ -62,6 +63,8 @@ class PipelineNode(LifecycleNode, Generic[P]):
         self._rest = _UNCONFIGURED  # why it does nothing, while it is not active
         self._outputs: list[LifecyclePublisher] = []
         self._parameter_set = ParameterSet(self, parameters, locked=lambda: self._configured, accept=self.accept)
+        # Up to Jazzy, rclpy lets a request that does not fit the state end the process.
+        self._service_change_state.callback = _refusing(self._service_change_state.callback)
         # Steady: health must be told also when simulated time stands still.
         self.create_timer(_HEALTH_PERIOD_S, self.publish_health, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -146,10 +149,12 @@ class PipelineNode(LifecycleNode, Generic[P]):
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         self._clean_up()
+        self._failure = ""
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
         self.close()
+        self._failure = ""
         self._rest = "shut down for good; start the process again"
         return TransitionCallbackReturn.SUCCESS
 
@@ -161,10 +166,12 @@ class PipelineNode(LifecycleNode, Generic[P]):
         try:
             step()
         except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
+            undo()
+            if not self.context.ok():  # the signal that ends the process came in between
+                return False
             expected = isinstance(error, SegPerceptionError)
             self._failure = f"{step.__name__} failed: {error if expected else repr(error)}"
             self.get_logger().error(self._failure if expected else f"{self._failure}\n{traceback.format_exc()}")
-            undo()
             return False
         self._failure = ""
         return True
@@ -188,8 +195,9 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
     stop = threading.Event()
 
     def end(*_: object) -> None:
+        first = not stop.is_set()
         stop.set()
-        if sys.stderr:
+        if sys.stderr and first:  # another signal does not grant more time
             faulthandler.dump_traceback_later(_LONGEST_END_S, exit=True)
 
     on_signals(end)
@@ -221,6 +229,19 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
         rclpy.try_shutdown()
         on_signals(signal.SIG_IGN)  # a second Ctrl-C must not kill the interpreter while it ends
     return 0
+
+
+def _refusing(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A service's callback that answers with failure where the transition is refused."""
+
+    def answer_or_refuse(request: Any, response: Any) -> Any:
+        try:
+            return answer(request, response)
+        except RCLError:
+            response.success = False
+            return response
+
+    return answer_or_refuse
 
 
 def _outcome(success: bool) -> TransitionCallbackReturn:

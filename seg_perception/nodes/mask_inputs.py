@@ -21,6 +21,7 @@ from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import sensor_input
 
 _DEPTH = 5
+_INFOS = 1024  # of as long as masks may wait, 5 s, at 200 Hz
 PUBLISHER = "the segmenter does not run or is not active; its log and status say why"
 
 
@@ -43,7 +44,7 @@ class MaskPair:
 class MaskInputs:
     """Subscribes to `segmentation/mask`, `segmentation/confidence` and `segmentation/camera_info` of a camera.
 
-    waiting: how many masks may wait at a time. on_pair: called with every mask that has its confidence. on_news: called
+    on_pair: called with every mask that has its confidence. on_news: called
     when a camera_info has arrived that a waiting mask may have been waiting for.
     """
 
@@ -52,7 +53,6 @@ class MaskInputs:
         node: Node,
         name: str,
         reliability: str,
-        waiting: int,
         monitor: PipelineMonitor,
         on_pair: Callable[[MaskPair], None],
         on_news: Callable[[], None],
@@ -62,7 +62,7 @@ class MaskInputs:
         self._on_pair = on_pair
         self._on_news = on_news
         self._pairs: StampPairs[Image, Image] = StampPairs(_DEPTH)
-        self._infos = CameraInfos(_DEPTH + waiting)
+        self._infos = CameraInfos(_INFOS)
         prefix = camera_topic(name, "segmentation")
         self.masks = WatchedInput(node, Image, f"{prefix}/mask", self._on_mask, profile, publisher=PUBLISHER)
         self._confidences = WatchedInput(

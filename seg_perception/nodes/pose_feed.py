@@ -66,9 +66,15 @@ class PoseFeed:
 
     def findings(self, timeout_s: float) -> Iterator[Finding]:
         """What is wrong with the odometry, where poses come from it."""
-        finding = self._input.finding(timeout_s, Level.WARN) if self._input else None
-        if finding and self._source.name != TfPoses.name:
+        if self._input is None or self._source.name == TfPoses.name:
+            return
+        finding = self._input.finding(timeout_s, Level.WARN)
+        if finding:
             yield finding
+        publishers = self._input.publishers()
+        if publishers > 1:
+            reason = f"{self._input.topic}: {publishers} publishers, whose poses get mixed up"
+            yield Finding(Level.WARN, f"{reason}; stop all but one, or give each robot a namespace")
 
     def _on_odometry(self, msg: Odometry) -> None:
         assert self._odometry and self._input

@@ -176,7 +176,9 @@ class Segmenter(PipelineNode[SegmenterParameters]):
             stage: (after - before) * 1e3
             for stage, before, after in zip(("wait", "convert", "infer", "publish"), times, times[1:], strict=False)
         }
-        self.monitor.processed({**stages, TOTAL: (self.get_clock().now().nanoseconds - stamp_ns) / 1e6})
+        now_ns = self.get_clock().now().nanoseconds
+        total = {TOTAL: (now_ns - stamp_ns) / 1e6} if now_ns else {}  # 0: nothing on /clock yet
+        self.monitor.processed({**stages, **total})
 
     def _camera(self, stamp_ns: int, width: int, height: int) -> Camera | None:
         """Camera of the image; without a usable one, the mask is published without camera_info."""

@@ -55,6 +55,8 @@ class WatchedInput:
         self._group = group
         self._numbers: dict[bytes, tuple[int, int]] = {}  # by publisher: the last one's, and when it was received, ns
         self._losses: deque[tuple[float, int]] = deque()  # for every message of late: when, and how many before it
+        self.publisher: object = None
+        """Whom the newest message is from; None where the middleware does not tell."""
         self.replaced: int | None = None
         """How many messages the newest one has replaced in the middleware's queue while its group was held. None where
         the middleware does not number them."""
@@ -98,6 +100,10 @@ class WatchedInput:
             return Finding(level, f"nothing on {self.topic} for {now - self._arrived:.1f} s: {self._why_silent()}")
         return Finding(level, f"{self.topic}: messages arrive, but no result for {now - self._accepted:.1f} s")
 
+    def publishers(self) -> int:
+        """How many there are."""
+        return int(self._node.count_publishers(self.topic))
+
     def silent(self, timeout_s: float) -> bool:
         """Whether nothing has arrived for that long."""
         held = self._group is not None and self._group.holds
@@ -117,6 +123,7 @@ class WatchedInput:
             self._losses.popleft()
 
     def _on_numbered_message(self, msg: Any, info: Mapping[str, Any]) -> None:
+        self.publisher = (info.get("publisher_gid") or {}).get("data")
         self.replaced = self._replaced_by(info)
         self._on_message(msg)
 
@@ -147,7 +154,7 @@ class WatchedInput:
     def _why_silent(self) -> str:
         if self._incompatible.reason:
             return self._incompatible.reason
-        publishers = self._node.count_publishers(self.topic)
+        publishers = self.publishers()
         if not publishers:
             return f"no publisher; {self._publisher}"
         return f"{publishers} publisher(s), but no message{self._large_images()}"

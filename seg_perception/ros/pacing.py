@@ -12,7 +12,8 @@ _LATE = 0.5
 class StreamClock:
     """Continues the stamps of a stream while nothing arrives, at the pace of the node's own clock.
 
-    The two clocks need not agree: a bag played without simulated time has stamps of the day of its recording.
+    The two clocks need not agree: a bag played without simulated time has stamps of the day of its recording. While the
+    node's clock is at 0, nobody has told the time yet.
     """
 
     def __init__(self) -> None:
@@ -30,14 +31,16 @@ class StreamClock:
 
     def silence_s(self, now_ns: int) -> float:
         """Time since the last arrival, s; 0 again if the node's clock has jumped back since."""
-        self._arrival_ns = min(self._arrival_ns, now_ns)
-        return (now_ns - self._arrival_ns) / 1e9
+        return self._elapsed_ns(now_ns) / 1e9
 
     def stamp_ns(self, now_ns: int) -> int:
         """The stamp that something arriving now would have. Only once started."""
         assert self._stamp_ns is not None
-        self._arrival_ns = min(self._arrival_ns, now_ns)
-        return self._stamp_ns + now_ns - self._arrival_ns
+        return self._stamp_ns + self._elapsed_ns(now_ns)
+
+    def _elapsed_ns(self, now_ns: int) -> int:
+        self._arrival_ns = min(self._arrival_ns or now_ns, now_ns)
+        return now_ns - self._arrival_ns
 
 
 class RateLimit:

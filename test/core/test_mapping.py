@@ -498,6 +498,15 @@ def test_depth_places_an_obstacle_that_does_not_touch_the_ground() -> None:
     assert occupied_x(blind).min() > 9.0  # where its lower edge seems to meet the ground
 
 
+@pytest.mark.parametrize("roll", [np.pi / 2, -np.pi / 2, np.pi])
+def test_depth_places_an_obstacle_however_the_camera_is_turned(roll: float) -> None:
+    mapper, mount = GridMapper(TABLE, EXACT), pose.base_from_optical([1.5, 0.0, 1.45], roll, np.radians(4), 0.0)
+    mask, depth = trace(CAMERA, mount, [BOX])
+    told = pose.from_rpy([0, 0, 0], 0.0, 0.02, 0.0) @ mount  # so that a foot that is looked for is found elsewhere
+    mapper.update(mask, np.full_like(mask, 255), CAMERA, told, HERE, 0.0, depth=depth)
+    assert np.abs(occupied_x(mapper) - 8.1).max() < 0.31
+
+
 def test_ground_that_depth_measures_far_below_is_not_free() -> None:
     mapper = GridMapper(TABLE, EXACT)
     mask, depth = trace(CAMERA, MOUNT, [])

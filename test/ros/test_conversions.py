@@ -293,6 +293,14 @@ def test_region_of_interest_and_binning_keep_the_ray_of_every_pixel_edge():
     np.testing.assert_allclose(part.rays(binned), full.rays(unbinned), atol=1e-9)
 
 
+def test_binning_cuts_off_what_is_left_over():
+    full = conversions.camera_from_info(info())
+    odd = conversions.camera_from_info(info(roi=RegionOfInterest(width=401, height=203), binning_x=4, binning_y=4))
+    assert (odd.width, odd.height) == (100, 50)
+    binned = np.array([[0.0, 0.0], [99.0, 49.0]])
+    np.testing.assert_allclose(odd.rays(binned), full.rays((binned + 0.5) * 4 - 0.5), atol=1e-9)
+
+
 def projection(fx, fy, cx, cy):
     return [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
 

@@ -51,6 +51,14 @@ def test_a_new_rate_holds_at_once():
     assert not limit.is_due(2.0, 0.1)
 
 
+def test_while_nobody_has_told_the_time_none_passes():
+    clock = StreamClock()
+    clock.arrived(stamp_ns=100 * SECOND, now_ns=0)
+    assert (clock.stamp_ns(0), clock.silence_s(0)) == (100 * SECOND, 0.0)
+    assert (clock.stamp_ns(1_700_000_000 * SECOND), clock.silence_s(1_700_000_000 * SECOND)) == (100 * SECOND, 0.0)
+    assert clock.stamp_ns(1_700_000_003 * SECOND) == 103 * SECOND
+
+
 def test_time_goes_on_at_the_pace_of_the_nodes_clock():
     clock = StreamClock()
     clock.arrived(stamp_ns=100 * SECOND, now_ns=7000 * SECOND)
