@@ -77,8 +77,14 @@ class ClassTable:
     def for_network(self, source: Path | str) -> ClassTable:
         """The same table, if id i is entry i, as output i of a network stands for it. Raises ClassTableError otherwise.
 
-        source: where the table is from. Only masks made elsewhere may have ids with gaps, or in another order.
+        source: where the table is from. Only masks made elsewhere may have ids with gaps, or in another order; and of
+        one class alone, every pixel would be.
         """
+        if len(self.classes) < 2:
+            raise ClassTableError(
+                f"{source}: a network decides between two classes at least, and there is only {self.classes[0].name}; "
+                "add one for everything else"
+            )
         for index, entry in enumerate(self.classes):
             if entry.id != index:
                 raise ClassTableError(

@@ -179,6 +179,13 @@ def require_target(target: Path | str) -> Path:
     return target
 
 
+def require_texts(**texts: str) -> None:
+    """Raises BundleError for one that the manifest would refuse, by its name."""
+    for name, text in texts.items():
+        if not text.strip():
+            raise BundleError(f"{name} is {text!r}; give a text")
+
+
 def write_bundle(
     target: Path | str,
     *,

@@ -162,7 +162,7 @@ def _parse_table(fields: _Fields, source: str) -> ClassTable:
     if not isinstance(entries, list):
         raise fields.wrong("classes", "a list of classes")
     try:
-        return ClassTable.from_dicts(entries)
+        return ClassTable.from_dicts(entries).for_network(source)
     except ClassTableError as error:
         raise BundleError(f"{source}: {error}") from error
 

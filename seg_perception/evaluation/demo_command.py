@@ -105,6 +105,8 @@ def _print(out: Path, summary: dict[str, Any]) -> None:
     print(f", image to mask p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms" if latency else "")
     if summary["mask"]["miou"] is not None:
         print(f"mask mIoU {summary['mask']['miou']:.3f}")
+    elif "why" in summary["mask"]:
+        print(f"no mask mIoU: {summary['mask']['why']}")
     if summary["grid"]:
         print("grid: " + ", ".join(f"{name} {value}" for name, value in summary["grid"].items()))
     for name in (*_RESULTS, "bag"):

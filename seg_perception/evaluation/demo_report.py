@@ -15,7 +15,7 @@ from seg_perception.engines.resize import Resize
 from seg_perception.evaluation import recording as topics
 from seg_perception.evaluation.demo_pictures import drive_pictures, material_pictures
 from seg_perception.evaluation.drive_material import DriveMaterial
-from seg_perception.evaluation.drive_scores import grid_figures, mask_miou
+from seg_perception.evaluation.drive_scores import grid_figures, mask_miou, not_in_model
 from seg_perception.evaluation.drive_truth import DriveTruth
 from seg_perception.evaluation.latency import percentiles_ms
 from seg_perception.evaluation.material import Material
@@ -66,10 +66,14 @@ def _drive_scores(
     spec = bundle.manifest.input
     resize = Resize(spec.width, spec.height, spec.resize)
     simulated = ClassTable.load(share_folder() / "config" / "classes" / "camvid.yaml")
-    miou = mask_miou(recording, frame_of, drive.labels, resize, bundle.table, simulated)
+    lacking = not_in_model(drive.labels, bundle.table, simulated)
+    miou = None if lacking else mask_miou(recording, frame_of, drive.labels, resize, bundle.table, simulated)
+    mask: dict[str, Any] = {"miou": None if miou is None else round(miou, 4)}
+    if lacking:  # what is called something else there could not be counted as wrong
+        mask["why"] = f"the model's classes lack {', '.join(lacking)} of the simulation"
     with tqdm(total=len(frame_of), desc="comparing with the truth", unit="frame") as progress:
         grid = grid_figures(recording, frame_of, truth, progress.update)
-    return {"mask": {"miou": None if miou is None else round(miou, 4)}, "grid": grid}
+    return {"mask": mask, "grid": grid}
 
 
 def _model(recording: Recording, bundle: Bundle) -> dict[str, Any]:

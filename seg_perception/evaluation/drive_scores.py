@@ -69,6 +69,13 @@ class SeenCells:
         self._left -= before
 
 
+def not_in_model(labels: NDArray[np.uint8], table: ClassTable, truth: ClassTable) -> list[str]:
+    """Names of the classes in `labels`, (N, H, W) uint8 ids of `truth`, that a model's table lacks."""
+    known = {entry.name for entry in table.classes}
+    there = np.bincount(labels.ravel(), minlength=256) > 0
+    return [entry.name for entry in truth.classes if there[entry.id] and entry.name not in known]
+
+
 def mask_miou(
     recording: Recording,
     frame_of: Mapping[int, int],

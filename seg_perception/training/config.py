@@ -231,6 +231,7 @@ class ExportConfig:
     max_float_layers: int = 8
 
     def __post_init__(self) -> None:
+        _require(bool(self.licence.strip()), "licence", self.licence, "a text, e.g. unknown")
         methods = ("minmax", "entropy", "percentile")
         _require(self.calibration in methods, "calibration", self.calibration, ", ".join(methods))
         _require(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")

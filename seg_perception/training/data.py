@@ -82,11 +82,14 @@ def load_held_out(config: TrainingConfig, table: ClassTable) -> list[Source]:
     """The sources of `validation`. Raises DataError, also for one without any labelled pixel: it has no score."""
     sources = load_sources(config, config.validation, table)
     for source in sources:
-        if not any((labels != UNLABELLED).any() for _, labels in source.samples):
-            raise DataError(
-                f"validation source {source.name}: none of its pixels is labelled; give it labels, or leave it out"
-            )
+        require_labelled(source, f"validation source {source.name}")
     return sources
+
+
+def require_labelled(source: Source, what: str) -> None:
+    """Raises DataError that begins with `what` for a source without any labelled pixel."""
+    if not any((labels != UNLABELLED).any() for _, labels in source.samples):
+        raise DataError(f"{what}: none of its pixels is labelled; give it labels, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,19 @@ def _region(config: FolderConfig | BagConfig) -> tuple[float, float, float, floa
 
 
 def class_frequencies(sources: Sequence[Source], n_classes: int) -> NDArray[np.float64]:
-    """(n_classes,) share of every class in what the mixture draws; sums to 1."""
+    """(n_classes,) share of every class in what the mixture draws; sums to 1.
+
+    Raises DataError for a source of whose samples none that is looked at has a labelled pixel.
+    """
     total = np.zeros(n_classes)
     for source in sources:
         some = spread(source.samples, _LOOKED_AT)
         counts = sum(np.bincount(labels.ravel(), minlength=256)[:n_classes] for _, labels in some)
-        total += source.share * counts / max(1, np.sum(counts))
+        if not np.sum(counts):
+            raise DataError(
+                f"training source {source.name}: none of its pixels is labelled; correct its labels or their remap"
+            )
+        total += source.share * counts / np.sum(counts)
     return total / max(total.sum(), 1e-12)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError, DataError, ExportError
-from seg_perception.engines.bundle import require_target
+from seg_perception.engines.bundle import require_target, require_texts
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import Resize
@@ -147,6 +147,9 @@ def _require_usable(args: argparse.Namespace) -> Path:
     """
     if args.threads < 1:
         raise ExportError(f"--threads is {args.threads}; give at least 1")
+    require_texts(version=args.version)
+    if args.calibration:
+        open_material(args.calibration)
     for name in ("accept", "torch", "calibration") if args.format != BUNDLE else ():
         if getattr(args, name):
             raise ExportError(f"--{name} is for bundles; leave it out with --format {args.format}")

@@ -23,8 +23,8 @@ def accepted_of(variants: Sequence[Tried]) -> list[Tried]:
     accepted = [variant for variant in variants if variant.accepted]
     if not accepted:
         raise ExportError(
-            "no variant passed the gate; see the table above, and the limits under export: in the configuration "
-            "(--accept keeps a variant nevertheless)"
+            "no variant passed the gate; see the table above, and the limits under export: in the configuration, which "
+            "counts as it was at the training unless --config gives it (--accept keeps a variant nevertheless)"
         )
     return accepted
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from seg_perception.core.errors import TrainingError
+from seg_perception.core.errors import TrainingError, one_line
 from seg_perception.core.writable import write_whole
 from seg_perception.training.confusion_picture import plain
 
@@ -22,12 +22,18 @@ class History:
         self._rows: list[dict[str, float]] = []
 
     def load(self, up_to: int) -> None:
-        """Read the rows up to a step: later ones belong to work that an interruption undid."""
+        """Read the rows up to a step: later ones belong to work that an interruption undid. Raises TrainingError."""
         if not self._path.exists():
             return
-        with open(self._path, newline="", encoding="utf-8") as file:
-            rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        self._rows = [row for row in rows if row["step"] <= up_to]
+        try:
+            with open(self._path, newline="", encoding="utf-8") as file:
+                rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+            self._rows = [row for row in rows if row["step"] <= up_to]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            raise TrainingError(
+                f"{self._path}: is not the table that the training wrote ({one_line(error)}); restore it, or remove it "
+                "and go on without its rows"
+            ) from error
 
     def has(self, step: int) -> bool:
         """Whether there is a row of this step."""

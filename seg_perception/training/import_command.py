@@ -17,12 +17,12 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import ModelImportError
 from seg_perception.core.label_forms import FORMS
 from seg_perception.core.labels import LabelFolder, load_remap
-from seg_perception.engines.bundle import require_target
+from seg_perception.engines.bundle import require_target, require_texts
 from seg_perception.engines.manifest import CHANNEL_ORDERS, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.engines.resize import RESIZE_RULES, STRETCH, Resize
 from seg_perception.training.config import ExportConfig
-from seg_perception.training.data import Source
+from seg_perception.training.data import Source, require_labelled
 from seg_perception.training.export_card import CardFacts
 from seg_perception.training.export_variants import Trial, Tried, provenance_of
 from seg_perception.training.gate import measure
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 1:
         raise ModelImportError(f"--threads is {args.threads}; give at least 1")
     args.out = require_target(args.out)  # better known before the gate
+    require_texts(version=args.version, licence=args.licence)
     torch.set_num_threads(args.threads)
     table = ClassTable.load(args.classes).for_network(args.classes)
     network, preprocessing, checkpoint = _open(args, len(table.classes))
@@ -92,12 +93,14 @@ def run(args: argparse.Namespace) -> int:
     images = [resize.apply(frame.image) for frame in for_gate]
     verify(network, graph, preprocessing, len(table.classes), images[:VERIFIED_IMAGES])
     if checkpoint:
+        require_same_names(args.model, table, checkpoint)
         checkpoint.verify(network, preprocessing, images[:VERIFIED_IMAGES])
 
     print("measure the float reference")
     engine = OnnxRuntimeEngine(graph, spec, Runtime("cpu"), threads=args.threads)
     if labels:
         held_out = Source(args.calibration.name, labelled(for_gate, labels, resize), 1.0)
+        require_labelled(held_out, f"--labels {args.labels}")
     else:
         held_out = Source(OWN_MASKS, [(image, engine.infer(image).mask) for image in images], 1.0)
     reference = measure(engine, [held_out], len(table.classes))
@@ -122,6 +125,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def require_same_names(model: str, table: ClassTable, checkpoint: Checkpoint) -> None:
+    """Raises ModelImportError where the checkpoint itself gives the name of a class to another output."""
+    for entry in table.classes:
+        own = [index for index, name in checkpoint.names.items() if name == entry.name]
+        if own and entry.id not in own:
+            raise ModelImportError(
+                f"{model}: says that its output {own[0]} is {entry.name}, the class table has that as {entry.id}; "
+                "list the classes in the order of the network's outputs"
+            )
+
+
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
@@ -131,7 +145,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _open(args: argparse.Namespace, n_classes: int) -> tuple[Network, Preprocessing, Checkpoint | None]:
     """The network as ONNX, what it wants, and, unless it came as ONNX, the checkpoint that it was made from."""
-    if args.model.endswith(".onnx"):
+    if args.model.lower().endswith(".onnx"):
         network = Network(read_onnx(Path(args.model)), args.size, args.output, args.model)
         return network, preprocessing(args, None), None
     from seg_perception.training.import_torch import from_torchvision, from_transformers  # slow to import
@@ -155,7 +169,7 @@ def preprocessing(args: argparse.Namespace, known: Preprocessing | None) -> Prep
         if known is None:
             raise ModelImportError(f"{args.model}: does not say what pixels it wants; give --mean and --std")
         return replace(known, order=args.order or known.order)
-    if max(map(abs, args.mean)) > 2 or min(args.std) <= 0:
+    if max(map(abs, args.mean)) > 2 or min(args.std) <= 0 or max(args.std) > 2:
         raise ModelImportError(
             f"--mean is {args.mean}, --std {args.std}; they are for pixels scaled to 0..1: divide what is meant for "
             "0..255 by 255 (no normalisation of 0..255: mean 0, std 0.00392157)"

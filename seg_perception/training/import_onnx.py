@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,18 +72,21 @@ class Network:
         found = self.run(np.zeros((1, self.height, self.width, 3), np.float32))
         self.gives_labels = bool(np.issubdtype(found.dtype, np.integer))
         self._check_output(found)
-        self._output_shape = found.shape
-        self.gives_probabilities = not self.gives_labels and all(map(self._is_softmax, (found, self._of_noise())))
+        self.output_shape = found.shape
+        probes = found, self._of_noise()
+        self.gives_probabilities = not self.gives_labels and all(map(self._is_softmax, probes))
+        if not self.gives_labels and not self.gives_probabilities:
+            self._refuse_sigmoids(probes)
 
     @property
     def n_classes(self) -> int | None:
         """Of the logits; None for labels, which do not tell."""
-        return None if self.gives_labels else int(self._output_shape[1 if self._channels_first else 3])
+        return None if self.gives_labels else int(self.output_shape[1 if self._channels_first else 3])
 
     @property
     def output_size(self) -> tuple[int, int]:
         """(h, w) of the output."""
-        plane = self._output_shape[-2:] if self._channels_first or self.gives_labels else self._output_shape[1:3]
+        plane = self.output_shape[-2:] if self._channels_first or self.gives_labels else self.output_shape[1:3]
         return int(plane[0]), int(plane[1])
 
     @property
@@ -108,6 +111,13 @@ class Network:
     def _is_softmax(self, found: NDArray[Any]) -> bool:
         total = found.sum(1 if self._channels_first else 3, dtype=np.float64)
         return bool(found.min() >= 0.0 and np.allclose(total, 1.0, atol=_SOFTMAX_ERROR))
+
+    def _refuse_sigmoids(self, probes: Iterable[NDArray[Any]]) -> None:
+        if all(found.min() >= 0.0 and found.max() <= 1.0 for found in probes):
+            raise self.error(
+                "seems to end in sigmoids (0..1, of no sum), whose classes do not exclude each other, so that there is "
+                "no confidence in one; export it without them"
+            )
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
         """The network as it came, in plain ONNX Runtime: normalised (1, H, W, 3) → its output."""
@@ -223,7 +233,11 @@ def wrap(network: Network, preprocessing: Preprocessing, n_classes: int) -> byte
     Labels have confidence 255; what is no class of the table is 255, with confidence 0. Raises ModelImportError.
     """
     if network.n_classes not in (n_classes, None):
-        raise network.error(f"gives {network.n_classes} classes, the class table has {n_classes}; give its own table")
+        shape = "x".join(map(str, network.output_shape))
+        raise network.error(
+            f"gives {network.n_classes} classes (output {shape}), the class table has {n_classes}; give its own table, "
+            "and an output with the axes of the input: (1, classes, h, w), or (1, h, w, classes)"
+        )
     graph = _Graph()
     _normalise(graph, network, preprocessing)
     graph.nodes += network.model.graph.node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,15 @@ _HEAD = "classifier"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network (1, 3, H, W) → logits (1, C, h, w), and what it was trained on, where its files tell."""
+    """A network (1, 3, H, W) → logits (1, C, h, w), and what it was trained on, where its files tell.
+
+    names: output → class.
+    """
 
     network: nn.Module
     preprocessing: Preprocessing | None = None
     size: tuple[int, int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def to_onnx(self, size: tuple[int, int]) -> onnx.ModelProto:
         """size: (width, height). Raises ExportError."""
@@ -80,7 +84,7 @@ def from_transformers(source: str) -> Checkpoint:
             "random; give a checkpoint with its segmentation head"
         )
     preprocessing, size = _read_preprocessor(source, local)
-    return Checkpoint(_Logits(network), preprocessing, size)
+    return Checkpoint(_Logits(network), preprocessing, size, getattr(network.config, "id2label", None) or {})
 
 
 def from_torchvision(path: Path, architecture: str, n_classes: int) -> Checkpoint:

@@ -49,9 +49,10 @@ def images_of(root: Path, layout: Layout, split: str) -> list[Path]:
         return list(found.values())
     listing = root / layout.stems.format(split=split)
     try:
-        stems = listing.read_text(encoding="utf-8").split()
+        lines = listing.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise DataError(f"{listing}: cannot be read ({error.strerror}); it lists the images of the split") from error
+    stems = [line.strip() for line in lines if line.strip()]
     missing = [stem for stem in stems if stem not in found]
     if missing or not stems:
         raise DataError(f"{listing}: {f'{missing[0]} is not in {folder}' if missing else 'lists no image'}")

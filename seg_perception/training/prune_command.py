@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     trained = Trained.load(args.training, args.config)
     if args.resume:
         pruned = Trained.load(args.out, args.config, checkpoint.LAST)
+        print(f"--ratio is that of the beginning: {_saved(trained, pruned):.0%} of the multiplications are gone")
         return finetune.finetune(args, trained, pruned.network)
     torch.set_num_threads(trained.config.schedule.threads)
     width, height = trained.config.input_size
@@ -42,6 +43,11 @@ def run(args: argparse.Namespace) -> int:
     _require_readable(trained)
     print(_comparison(before, cost(trained.network, (width, height))))
     return finetune.finetune(args, trained, trained.network)
+
+
+def _saved(trained: Trained, pruned: Trained) -> float:
+    before, after = (cost(each.network, trained.config.input_size).operations for each in (trained, pruned))
+    return 1.0 - after / before
 
 
 def _require_readable(pruned: Trained) -> None:

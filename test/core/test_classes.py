@@ -59,9 +59,14 @@ def test_a_network_needs_the_ids_in_order() -> None:
     table = ClassTable.load(CAMVID)
     assert table.for_network(CAMVID) is table
     with pytest.raises(
-        ClassTableError, match=r"t\.yaml: class 0 of the network is road, but has id 3; list the ids 0\.\.0"
+        ClassTableError, match=r"t\.yaml: class 0 of the network is road, but has id 3; list the ids 0\.\.1"
     ):
-        ClassTable.from_dicts([ROAD]).for_network("t.yaml")
+        ClassTable.from_dicts([ROAD, {**ROAD, "id": 1, "name": "rest"}]).for_network("t.yaml")
+
+
+def test_a_network_of_one_class_would_call_everything_that() -> None:
+    with pytest.raises(ClassTableError, match=r"t\.yaml: .* two classes at least, and there is only road"):
+        ClassTable.from_dicts([{**ROAD, "id": 0}]).for_network("t.yaml")
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

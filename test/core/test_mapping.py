@@ -502,7 +502,7 @@ def test_depth_places_an_obstacle_that_does_not_touch_the_ground() -> None:
 def test_depth_places_an_obstacle_however_the_camera_is_turned(roll: float) -> None:
     mapper, mount = GridMapper(TABLE, EXACT), pose.base_from_optical([1.5, 0.0, 1.45], roll, np.radians(4), 0.0)
     mask, depth = trace(CAMERA, mount, [BOX])
-    told = pose.from_rpy([0, 0, 0], 0.0, 0.02, 0.0) @ mount  # so that a foot that is looked for is found elsewhere
+    told = pose.from_rpy([0, 0, 0], 0.0, -0.012, 0.0) @ mount  # so that a foot that is looked for is found elsewhere
     mapper.update(mask, np.full_like(mask, 255), CAMERA, told, HERE, 0.0, depth=depth)
     assert np.abs(occupied_x(mapper) - 8.1).max() < 0.31
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.grid import GridSpec
 from seg_perception.engines.resize import Resize
-from seg_perception.evaluation.drive_scores import SeenCells, grid_figures, mask_miou
+from seg_perception.evaluation.drive_scores import SeenCells, grid_figures, mask_miou, not_in_model
 from seg_perception.evaluation.recording import GridMessage
 
 SIZE = 40
@@ -134,11 +134,11 @@ def test_masks_are_compared_where_the_model_has_seen_the_image() -> None:
     assert miou == 1.0
 
 
-def test_a_class_that_the_model_lacks_is_left_out() -> None:
-    labels = np.array([[[0, 1]]], np.uint8)
-    recording = FakeRecording([(7, np.zeros((1, 2), np.uint8))], [])
-    miou = mask_miou(recording, {7: 0}, labels, Resize(2, 1), table("road"), table("road", "grass"))  # type: ignore[arg-type]
-    assert miou == pytest.approx(1.0)
+def test_classes_that_occur_and_that_the_model_lacks_are_known() -> None:
+    labels = np.array([[[0, 1, 255]]], np.uint8)
+    truth = table("road", "grass", "wall")
+    assert not_in_model(labels, table("road"), truth) == ["grass"]
+    assert not_in_model(labels, table("grass", "road"), truth) == []
 
 
 def test_a_class_that_the_street_lacks_is_not_in_the_mean() -> None:

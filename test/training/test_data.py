@@ -137,6 +137,11 @@ def test_frequencies_follow_the_shares() -> None:
     np.testing.assert_allclose(class_frequencies(sources, 3), [0.75, 0.25, 0.0])
 
 
+def test_a_source_without_a_labelled_pixel_teaches_nothing() -> None:
+    with pytest.raises(DataError, match="training source b: none of its pixels is labelled"):
+        class_frequencies([_flat_source("a", 0, 3.0), _flat_source("b", 255, 1.0)], 3)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_labels_move_with_the_pixels(seed: int) -> None:
     """An image whose blue channel is its label stays so through every geometric change."""

@@ -112,8 +112,9 @@ def test_a_bundle_teaches(student: Path, exported: Path, tmp_path: Path) -> None
 def test_teacher_of_other_classes_is_refused(
     student: Path, training: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classes = [{"id": 0, "name": "all", "color": [1, 2, 3], "cost": 0, "kind": "ground"}]
+    names = ("all", "rest")
+    classes = [{"id": i, "name": n, "color": [1, 2, i], "cost": 0, "kind": "ground"} for i, n in enumerate(names)]
     (tmp_path / "classes.yaml").write_text(yaml.safe_dump({"classes": classes}))
     student.write_text(student.read_text().replace("classes: classes.yaml", f"classes: {tmp_path / 'classes.yaml'}"))
     assert main(["distil", "--config", str(student), "--teacher", str(training), "--out", str(tmp_path / "o")]) == 2
-    assert "knows the classes sky, road, box, the configuration all" in capsys.readouterr().err
+    assert "knows the classes sky, road, box, the configuration all, rest" in capsys.readouterr().err

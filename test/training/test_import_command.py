@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,19 @@ pytest.importorskip("torch", reason="import needs torch: pip install -r requirem
 pytest.importorskip("onnxruntime", reason="import needs ONNX Runtime: pip install -r requirements/runtime.txt")
 
 import onnx
+import torch
 from box_scenes import HEIGHT, WIDTH
 from onnx import TensorProto, helper, numpy_helper
 
 from seg_perception.cli import main
+from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import BundleError, DataError, ModelImportError
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
 from seg_perception.evaluation.benchmark_baseline import write_logits_model
 from seg_perception.training import import_command
 from seg_perception.training.import_onnx import Preprocessing
+from seg_perception.training.import_torch import Checkpoint
 
 SKY, ROAD, BOX = range(3)
 
@@ -148,6 +153,27 @@ def test_the_gate_looks_at_the_frames_with_labels(scenes: Path, tmp_path: Path) 
         import_network(model, scenes, tmp_path / "another", *options)
 
 
+def test_labels_that_say_nothing_are_no_truth(scenes: Path, tmp_path: Path) -> None:
+    remap = tmp_path / "remap.yaml"
+    remap.write_text("".join(f"{label}: 255\n" for label in range(4)))
+    options = ["--calibration", scenes / "val", "--labels", scenes / "val" / "labels", "--label-remap", remap]
+    with pytest.raises(DataError, match="--labels .*: none of its pixels is labelled"):
+        import_network(write_network(tmp_path / "scenes.onnx"), scenes, tmp_path / "imported", *options)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"), [("sky", "road", False), ("road", "sky", True), ("a", "b", False)]
+)
+def test_a_checkpoint_that_names_its_outputs_otherwise_is_refused(first: str, second: str, refused: bool) -> None:
+    entries = [
+        {"id": i, "name": n, "color": [1, 2, i], "cost": 0, "kind": "ground"} for i, n in enumerate(("sky", "road"))
+    ]
+    args, table = argparse.Namespace(model="theirs"), ClassTable.from_dicts(entries)
+    checkpoint = Checkpoint(torch.nn.Identity(), names={0: first, 1: second})
+    with pytest.raises(ModelImportError, match="theirs: says that its output 1 is sky") if refused else nullcontext():
+        import_command.require_same_names(args.model, table, checkpoint)
+
+
 def test_another_class_table_is_refused_and_nothing_written(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +181,7 @@ def test_another_class_table_is_refused_and_nothing_written(
     camvid = Path(__file__).resolve().parents[2] / "config" / "classes" / "camvid.yaml"
     words = f"{model} --out {tmp_path / 'out'} --classes {camvid} --mean 0 0 0 --std 1 1 1 --size 96x64".split()
     assert main(["import", *words]) == 2
-    assert "scenes.onnx: gives 3 classes, the class table has 11" in capsys.readouterr().err
+    assert re.search(r"scenes\.onnx: gives 3 classes \(output 1x3x.*\), the class table has 11", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
@@ -164,6 +190,7 @@ def test_another_class_table_is_refused_and_nothing_written(
     [
         (["--mean", "123.7", "116.3", "103.5"], ModelImportError, "divide what is meant for 0..255 by 255"),
         (["--std", "0", "1", "1"], ModelImportError, "--std"),
+        (["--std", "255", "255", "255"], ModelImportError, "divide what is meant for 0..255 by 255"),
         (["--labels", "somewhere"], ModelImportError, "give both"),
         (["--calibration", "nowhere"], DataError, "nowhere"),
         (["--output", "logits"], ModelImportError, "no output 'logits'; its outputs are y"),
@@ -184,6 +211,8 @@ def test_wrong_options_are_told(
         ("my network", [], "bundle name is 'my network'"),
         ("/proc/nowhere/network", [], "cannot be written"),
         ("network", ["--threads", "0"], "--threads is 0; give at least 1"),
+        ("network", ["--version", ""], "version is ''; give a text"),
+        ("network", ["--licence", " "], "licence is ' '; give a text"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_gate(

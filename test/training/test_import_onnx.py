@@ -53,6 +53,8 @@ def colour_network(
         nodes.append(helper.make_node("ArgMax", ["features"], ["ids"], axis=1, keepdims=1))
         nodes.append(helper.make_node("Cast", ["ids"], ["mask"], to=TensorProto.INT32))
         kind = TensorProto.INT32
+    elif head == "sigmoid":
+        nodes.append(helper.make_node("Sigmoid", ["features"], ["mask"]))
     elif head == "softmax":
         nodes.append(helper.make_node("Softmax", ["features"], ["mask"], axis=1))
     elif last:
@@ -204,8 +206,13 @@ def test_opset_too_old_to_be_converted_is_told() -> None:
 
 
 def test_wrong_number_of_classes_is_told() -> None:
-    with pytest.raises(ModelImportError, match="gives 3 classes, the class table has 19"):
+    with pytest.raises(ModelImportError, match="gives 3 classes .output 1x3x24x40., the class table has 19"):
         wrap(Network(colour_network(), None), PLAIN, 19)
+
+
+def test_sigmoids_are_told() -> None:
+    with pytest.raises(ModelImportError, match="seems to end in sigmoids"):
+        Network(colour_network(head="sigmoid"), None)
 
 
 def test_unknown_output_is_told_with_those_there_are() -> None:
