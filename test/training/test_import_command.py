@@ -181,7 +181,9 @@ def test_another_class_table_is_refused_and_nothing_written(
     camvid = Path(__file__).resolve().parents[2] / "config" / "classes" / "camvid.yaml"
     words = f"{model} --out {tmp_path / 'out'} --classes {camvid} --mean 0 0 0 --std 1 1 1 --size 96x64".split()
     assert main(["import", *words]) == 2
-    assert re.search(r"scenes\.onnx: gives 3 classes \(output 1x3x.*\), the class table has 11", capsys.readouterr().err)
+    assert re.search(
+        r"scenes\.onnx: gives 3 classes \(output 1x3x.*\), the class table has 11", capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
