@@ -40,7 +40,7 @@ _BLOCKING = np.zeros(256, np.uint8)
 _BLOCKING[[Kind.IGNORE, Kind.SKY]], _BLOCKING[Kind.OBSTACLE] = _UNKNOWN, _OBSTACLE
 
 _VIEWS = 8
-"""So many views' margins are kept: they stay the same for as long as a camera is tilted alike."""
+"""So many views' margins are kept: without doubt they stay the same for as long as a camera is tilted alike."""
 
 _BODY_ROWS = 8
 _EDGE_ROWS = 2

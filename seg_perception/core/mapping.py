@@ -136,14 +136,14 @@ class GridMapper:
         self._grid.log_odds = self._faded(stamp_s)
         self._stamp_s = max(self._stamp_s, stamp_s)
         self._grid.centre_on(float(world_from_base[0, 3]), float(world_from_base[1, 3]))
-        polar = self._polar_map(source, camera, view)
+        error = self._error._replace(pitch=self._error.pitch + self._slope.doubt)
+        polar = self._polar_map(source, camera, view, error)
         if polar is None:
             return None
         config, measured, placed = self._config, None, None
         if depth is not None:
             measured = measure(mask, confidence, depth, camera, view, self.table, config.clearance, config.max_range)
             mask, confidence, placed = measured.mask, measured.confidence, measured.placed
-        error = self._error._replace(pitch=self._error.pitch + self._slope.doubt)
         trusted = self._trusted_range(camera, view.height, error)
         evidence = observe(mask, confidence, polar, self.table, self._weights, error, trusted, placed)
         kept = 0.5 ** (max(0.0, stamp_s - self._seen.get(source, stamp_s)) / config.hidden_half_life)
@@ -213,11 +213,11 @@ class GridMapper:
         self._origin, self._gradient = world_from_base[:3, 3], self._slope.update(world_from_base, stamp_s)
         return Viewpoint.of(levelled(world_from_optical, self._gradient, self._origin), float(self._origin[2]))
 
-    def _polar_map(self, source: str, camera: Camera, view: Viewpoint) -> PolarMap | None:
+    def _polar_map(self, source: str, camera: Camera, view: Viewpoint, error: ViewError) -> PolarMap | None:
         known = self._maps.get(source)
         if known is not None and known.serves(camera, view):
             return known
-        built = PolarMap.build(camera, view, self._doubted_range(camera, view.height))
+        built = PolarMap.build(camera, view, self._doubted_range(camera, view.height, error))
         if built is not None:
             self._maps[source] = built
         return built
@@ -233,10 +233,10 @@ class GridMapper:
         trusted = distances[off * height / tangents**2 <= self._config.max_range_error]
         return float(trusted[0]) if len(trusted) else 1e-6
 
-    def _doubted_range(self, camera: Camera, height: float) -> float:
-        """Distance up to which what is seen may really stand within the trusted range; no more if errors are larger."""
-        farthest = height / self._trusted_range(camera, height, self._error)
-        doubt = float(self._error.tangent(farthest)) + (self._config.outline_error + 2.0) / float(camera.matrix[1, 1])
+    def _doubted_range(self, camera: Camera, height: float, error: ViewError) -> float:
+        """Distance up to which what is seen may really stand within the trusted range."""
+        farthest = height / self._trusted_range(camera, height, error)
+        doubt = float(error.tangent(farthest)) + (self._config.outline_error + 2.0) / float(camera.matrix[1, 1])
         return height / max(overhung(farthest, height) - doubt, 0.25 * farthest)
 
     def _fuse(

@@ -11,7 +11,7 @@ from seg_perception.core.pose import Transform
 _STEP = 0.05  # m: shorter ways tell nothing, as positions are known to a centimetre or two
 _WAY = 3.0  # m over which the slope of the track is averaged
 _TIME = 20.0  # s over which the tilt of the body is: it brakes, turns and rocks for seconds
-_LEVEL = 3.0  # s that the ground counts as seen level before the first pose
+_LEVEL = 3.0  # s that the ground counts as seen, as it is taken to be at the first pose, before that
 _STANDING = 0.5  # s without a step, after which the body rocks no more
 _SETTLING = 0.3  # s over which its tilt is averaged then
 _STEEPEST = 0.4  # steeper steps are corrections of the odometry

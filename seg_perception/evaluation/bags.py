@@ -18,6 +18,7 @@ from rosbags.typesys.store import Typestore
 
 from seg_perception.core.errors import DataError, one_line
 from seg_perception.core.messages import stamp_to_ns
+from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.bag_rescue import ZSTD_SUFFIXES, RescuedMcap, decompress_file, decompress_message
 
 _FILES = (".mcap", ".db3")
@@ -124,10 +125,21 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: there is no such bag; check the path")
+    if listed := _listed(path):
+        return listed
     there = list(path.iterdir())
     found = [p for p in there if p.suffix in _FILES or "".join(p.suffixes[-2:]) in ZSTD_SUFFIXES]
     found = found or [p for p in there if p.suffix == ".bag"]
     return sorted(found, key=lambda p: (len(p.name), p.name))  # part_9 before part_10
+
+
+def _listed(path: Path) -> list[Path]:
+    """Those that metadata.yaml names, as far as they are there: beside them may lie copies, or what was unpacked."""
+    try:
+        named = load_yaml(path / "metadata.yaml")["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [file for name in named if (file := path / Path(name).name).is_file()]  # old ones begin with the folder
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _open_file(path: Path, stack: ExitStack, damage: list[str]) -> Any:

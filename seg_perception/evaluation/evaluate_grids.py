@@ -56,7 +56,7 @@ class Poses:
             self._source = tf
         else:
             self._source = self._odometry if robot.pose_source == "odometry" else AutoPoses(tf, self._odometry)
-        self._newest: dict[str, int] = {}
+        self._newest: dict[tuple[str, str, str], int] = {}
         self.possible = ODOMETRY in kinds if self._source is self._odometry else bool(kinds & {ODOMETRY, TF, TF_STATIC})
 
     @property
@@ -65,14 +65,16 @@ class Poses:
         return self._source.name
 
     def jumps_back(self, event: Event) -> bool:
-        """Whether the poses so far will be forgotten when an event is noted: time begins anew with it."""
+        """Whether poses so far will be forgotten when an event is noted: time begins anew with it."""
         stamped = {ODOMETRY: lambda: [event.message], TF: lambda: event.message.transforms}.get(event.kind, list)()
         back = False
         for message in stamped:
             stamp_ns = stamp_to_ns(message.header.stamp)
-            newest = self._newest.get(message.child_frame_id, stamp_ns)
-            back |= stamp_ns < newest - JUMP_NS
-            self._newest[message.child_frame_id] = stamp_ns if stamp_ns < newest - JUMP_NS else max(stamp_ns, newest)
+            source = event.kind, message.header.frame_id, message.child_frame_id
+            newest = self._newest.get(source, stamp_ns)
+            jumps = stamp_ns < newest - JUMP_NS
+            self._newest[source] = stamp_ns if jumps else max(stamp_ns, newest)
+            back |= jumps
         return back
 
     def note(self, event: Event) -> None:

@@ -46,7 +46,8 @@ class TruthGrids(MeasuredGround):
 
     def pending(self, frame: Frame, poses: PoseLookup) -> bool:
         """Until a grid of its stamp or a later one is there, and what tells where it lies."""
-        if all(stamp_to_ns(grid.header.stamp) < frame.stamp_ns for grid in self._grids):
+        later = (stamp_to_ns(grid.header.stamp) - frame.stamp_ns for grid in self._grids)
+        if not any(0 <= ns <= JUMP_NS for ns in later):  # those much later are of before a jump back in time
             return True
         grid = self._grid_of(frame)
         return grid is not None and _not_yet(lambda: poses.world_from(grid.header.frame_id, frame.stamp_ns))
@@ -209,6 +210,9 @@ def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> tuple
     is cut off.
     """
     size = grid.info.width * grid.info.height
+    occupied, free = np.zeros((2, spec.height, spec.width), np.bool_)
+    if size == 0:
+        return occupied, free
     if len(grid.data) != size or not grid.info.resolution > 0.0:
         what = f"{grid.info.width}x{grid.info.height} cells of {grid.info.resolution:g} m"
         raise DataError(f"truth grid of {what} has {len(grid.data)} values; correct its publisher")
@@ -219,14 +223,16 @@ def _sampled(grid: Any, world_from_map: pose.Transform, spec: GridSpec) -> tuple
     x, y = spec.centres()
     world = np.stack([*np.broadcast_arrays(x[None, :], y[:, None]), np.zeros((spec.height, spec.width))], axis=-1)
     local = pose.apply(cells_from_world, world) / grid.info.resolution
-    column, row = np.floor(local[..., 0]).astype(np.intp), np.floor(local[..., 1]).astype(np.intp)
+    parts = max(1, round(spec.resolution / grid.info.resolution))
+    # Of an even number of parts, two meet at our cell's centre, and OpenCV's kernel reaches farther back than ahead.
+    middle = 0.5 if parts % 2 == 0 else 0.0
+    column, row = (np.floor(local[..., axis] + middle).astype(np.intp) for axis in (0, 1))
     inside = (row >= 0) & (row < grid.info.height) & (column >= 0) & (column < grid.info.width)
     stored = np.asarray(grid.data, np.int8).reshape(grid.info.height, grid.info.width)
-    parts = max(1, round(spec.resolution / grid.info.resolution))
-    kernel = np.ones((parts, parts), np.uint8)  # OpenCV's anchor of even ones is behind the middle, as floor() is
+    kernel = np.ones((parts, parts), np.uint8)
     parts_occupied = cv2.dilate((stored >= OCCUPIED_FROM).view(np.uint8), kernel)
-    parts_free = cv2.erode(((stored >= 0) & (stored < FREE_BELOW)).view(np.uint8), kernel)
-    occupied, free = np.zeros((2, spec.height, spec.width), np.bool_)
+    known_free = ((stored >= 0) & (stored < FREE_BELOW)).view(np.uint8)
+    parts_free = cv2.erode(known_free, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     occupied[inside] = parts_occupied[row[inside], column[inside]]
     free[inside] = parts_free[row[inside], column[inside]]
     return occupied, free

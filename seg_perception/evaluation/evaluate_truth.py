@@ -25,7 +25,7 @@ from seg_perception.evaluation.evaluate_source import LABELS, Event
 from seg_perception.evaluation.grid_bands import BANDS
 from seg_perception.evaluation.sight import SeenCells, Sight
 
-_KEPT = 128  # more than frames wait
+_KEPT = 128  # more than frames of a camera wait
 
 
 class PoseLookup(Protocol):

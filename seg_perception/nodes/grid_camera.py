@@ -101,17 +101,15 @@ class GridCamera:
         self._on_stamp = on_stamp
         self._fuse = fuse
         self._table: ClassTable | None = None
-        self._publisher: object = None
+        self._publishers: set[object] = set()
         self._classes_came = False  # since the last mask
         self._sees_ground = True
         self._fused_at = self._proved_at = float("-inf")  # of time.monotonic()
         self._stamps = StampGuard()
         self._waiting: WaitingRoom[_Arrival] = WaitingRoom(_WAITING_MASKS, self._use, self._give_up)
         self._inputs = MaskInputs(node, setup.name, values.reliability, monitor, self._on_pair, self.serve)
-        classes, depth = (camera_topic(setup.name, topic) for topic in ("segmentation/classes", "depth"))
-        self._classes = WatchedInput(
-            node, SegmentationClasses, classes, self._on_classes, latched(), publisher=PUBLISHER
-        )
+        self._classes = self._subscribe_to_classes()
+        depth = camera_topic(setup.name, "depth")
         use_depth = setup.parameters.use_depth
         self._depth = DepthInput(node, depth, values.reliability, _WAITING_MASKS, self.serve) if use_depth else None
         self._timer = node.create_timer(_WAITING_PERIOD_S, self.serve)
@@ -181,6 +179,10 @@ class GridCamera:
             self._proved_at = now
         self._fused_at, self._sees_ground = now, proved is not None
 
+    def _subscribe_to_classes(self) -> WatchedInput:
+        topic = camera_topic(self._setup.name, "segmentation/classes")
+        return WatchedInput(self._node, SegmentationClasses, topic, self._on_classes, latched(), publisher=PUBLISHER)
+
     def _on_classes(self, msg: SegmentationClasses) -> None:
         try:
             table = classes_from_msg(msg)
@@ -218,9 +220,12 @@ class GridCamera:
     def _note_publisher(self) -> None:
         """Forget the class table of a segmenter that was started again: masks may overtake that of its new model."""
         publisher = self._inputs.masks.publisher
-        if self._publisher not in (None, publisher) and not self._classes_came:
+        if self._publishers and publisher not in self._publishers and not self._classes_came:
             self._table = None
-        self._publisher, self._classes_came = publisher, False
+            self._classes.close()
+            self._classes = self._subscribe_to_classes()  # so that it is told again, whenever it was told first
+        self._publishers.add(publisher)
+        self._classes_came = False
 
     def _use(self, arrival: _Arrival) -> None:
         """Fuse a mask. Raises NotYetError while something is missing, SegPerceptionError if it cannot be used."""

@@ -166,12 +166,11 @@ class PipelineNode(LifecycleNode, Generic[P]):
         try:
             step()
         except Exception as error:  # noqa: BLE001 (rclpy would swallow it without a word)
+            if self.context.ok():  # else: the signal that ends the process came in between
+                expected = isinstance(error, SegPerceptionError)
+                self._failure = f"{step.__name__} failed: {error if expected else repr(error)}"
+                self.get_logger().error(self._failure if expected else f"{self._failure}\n{traceback.format_exc()}")
             undo()
-            if not self.context.ok():  # the signal that ends the process came in between
-                return False
-            expected = isinstance(error, SegPerceptionError)
-            self._failure = f"{step.__name__} failed: {error if expected else repr(error)}"
-            self.get_logger().error(self._failure if expected else f"{self._failure}\n{traceback.format_exc()}")
             return False
         self._failure = ""
         return True

@@ -143,16 +143,15 @@ def _region(config: FolderConfig | BagConfig) -> tuple[float, float, float, floa
 def class_frequencies(sources: Sequence[Source], n_classes: int) -> NDArray[np.float64]:
     """(n_classes,) share of every class in what the mixture draws; sums to 1.
 
-    Raises DataError for a source of whose samples none that is looked at has a labelled pixel.
+    Raises DataError for a source without any labelled pixel.
     """
     total = np.zeros(n_classes)
     for source in sources:
         some = spread(source.samples, _LOOKED_AT)
         counts = sum(np.bincount(labels.ravel(), minlength=256)[:n_classes] for _, labels in some)
         if not np.sum(counts):
-            raise DataError(
-                f"training source {source.name}: none of its pixels is labelled; correct its labels or their remap"
-            )
+            require_labelled(source, f"training source {source.name}")
+            continue
         total += source.share * counts / np.sum(counts)
     return total / max(total.sum(), 1e-12)
 

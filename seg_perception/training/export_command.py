@@ -148,11 +148,11 @@ def _require_usable(args: argparse.Namespace) -> Path:
     if args.threads < 1:
         raise ExportError(f"--threads is {args.threads}; give at least 1")
     require_texts(version=args.version)
-    if args.calibration:
-        open_material(args.calibration)
     for name in ("accept", "torch", "calibration") if args.format != BUNDLE else ():
         if getattr(args, name):
             raise ExportError(f"--{name} is for bundles; leave it out with --format {args.format}")
+    if args.calibration:
+        open_material(args.calibration)
     require_library(args.format)
     return require_target(args.out) if args.format == BUNDLE else require_place(args.out)
 

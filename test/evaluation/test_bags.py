@@ -208,6 +208,13 @@ def test_parts_of_a_bag_are_read_in_their_order(tmp_path: Path) -> None:
     assert values(folder) == [9, 10]
 
 
+def test_files_that_the_metadata_does_not_name_are_not_of_the_bag(bag: Path) -> None:
+    (bag / "bag.mcap.copy.mcap").write_bytes((bag / "bag.mcap").read_bytes())
+    assert values(bag) == [0, 10, 20]
+    (bag / "metadata.yaml").unlink()
+    assert len(values(bag)) == 6
+
+
 @pytest.mark.parametrize("metadata", [False, True])
 def test_a_damaged_part_of_a_bag_does_not_end_the_others(tmp_path: Path, metadata: bool) -> None:
     folder = tmp_path / "split"
@@ -216,7 +223,10 @@ def test_a_damaged_part_of_a_bag_does_not_end_the_others(tmp_path: Path, metadat
         name = f"split_{part}.mcap"
         (long_bag(tmp_path / str(part), 20, compressed=True) / f"{part}.mcap").rename(folder / name)
     if metadata:
-        (tmp_path / "0" / "metadata.yaml").rename(folder / "metadata.yaml")
+        written = (tmp_path / "0" / "metadata.yaml").read_text()
+        assert "- 0.mcap" in written
+        named = "- split_0.mcap\n  - split_1.mcap"
+        (folder / "metadata.yaml").write_text(written.replace("- 0.mcap", named))
     first = bytearray((folder / "split_0.mcap").read_bytes())
     middle = first.index(b"\x28\xb5\x2f\xfd", len(first) // 3)
     first[middle : middle + 200] = bytes(200)

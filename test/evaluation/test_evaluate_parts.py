@@ -202,11 +202,19 @@ def test_a_thin_thing_in_a_fine_truth_occupies_its_cell(later_ns):
     fine[401, 600] = fine[437, 603] = 100
     fine[460, 602] = -1
     frame, truth = scored_frame(5 * 10**9 + later_ns), TruthGrids()
-    truth.note(Event(TRUTH, truth_grid(5 * 10**9, fine, 0.05), 0), Still())
+    truth.note(Event(TRUTH, truth_grid(5 * 10**9, fine, float(np.float32(0.05))), 0), Still())
     truth.score(frame, looking(0.0), Still())
     occupied, free, _ = frame.truth
     assert np.argwhere(occupied).tolist() == [[100, 150], [109, 150]]
     assert np.argwhere(~free).tolist() == [[100, 150], [109, 150], [115, 150]]
+
+
+@pytest.mark.parametrize(("size", "side"), [(403, 100), (0, 0)])
+def test_a_cell_that_reaches_beyond_the_truth_is_not_free(size, side):
+    frame, truth = scored_frame(5), TruthGrids()
+    truth.note(Event(TRUTH, truth_grid(5, np.zeros((size, size), np.int8), float(np.float32(0.05))), 0), Still())
+    truth.score(frame, looking(0.0), Still())
+    assert np.count_nonzero(frame.truth[1]) == side**2
 
 
 @pytest.mark.parametrize(
