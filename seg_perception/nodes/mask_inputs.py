@@ -44,8 +44,8 @@ class MaskPair:
 class MaskInputs:
     """Subscribes to `segmentation/mask`, `segmentation/confidence` and `segmentation/camera_info` of a camera.
 
-    on_pair: called with every mask that has its confidence. on_news: called when a camera_info has arrived that a waiting
-    mask may have been waiting for.
+    on_pair: called with every mask that has its confidence. on_news: called when a camera_info has arrived that a
+    waiting mask may have been waiting for.
     """
 
     def __init__(
