@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("seg_perception.msg", reason="the messages are not built; run make setup")
 
 from driving_robot import MOUNT, NODE, PARAMETERS, ROAD, STEP_S, TABLE, Robot, cells, wait_for_new_node
-from node_processes import NodeProcess, wait_for
+from node_processes import Client, NodeProcess, wait_for
 from std_msgs.msg import Header
 
 from seg_perception.core.classes import ClassTable, Kind
@@ -22,6 +22,14 @@ from seg_perception.ros.qos import latched, stream_output
 
 OTHER_TABLE = ClassTable(tuple(replace(c, kind=Kind.OBSTACLE, cost=100) if c.id == ROAD else c for c in TABLE.classes))
 """Of a model whose obstacles have the id that ground had."""
+
+
+@pytest.fixture
+def client():
+    """One for each test: what publishers of another have latched would still be told."""
+    client = Client()
+    yield client
+    client.close()
 
 
 @pytest.fixture
