@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile
 
 from seg_perception.core.errors import SegPerceptionError, one_line
 from seg_perception.core.memory import keep_freed_memory
+from seg_perception.nodes.half_made import destroy_half_made_node
 from seg_perception.nodes.signals import on_signals
 from seg_perception.ros.diagnostics import TOTAL, Finding, HealthPublisher, Level, PipelineMonitor
 from seg_perception.ros.parameters import ParameterSet, misnamed, parameter
@@ -187,8 +188,8 @@ class PipelineNode(LifecycleNode, Generic[P]):
 def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made.
 
-    Where the process has not ended long after the signal, blocked in the middleware or a driver, it says where and ends
-    with 1.
+    Where the process has not ended long after the signal or the failure, blocked in the middleware or a driver, it says
+    where and ends with 1.
     """
     # rclpy's handlers, installed by init, end the spinning and call these; Python's own would interrupt anything.
     stop = threading.Event()
@@ -222,9 +223,12 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
             raise
     finally:
+        end()
         if node:
             node.close()
             node.destroy_node()
+        else:
+            destroy_half_made_node()
         rclpy.try_shutdown()
         on_signals(signal.SIG_IGN)  # a second Ctrl-C must not kill the interpreter while it ends
     return 0

@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from seg_perception.core.errors import SegPerceptionError
+from seg_perception.nodes.half_made import destroy_half_made_node
 from seg_perception.nodes.signals import on_signals
 
 N = TypeVar("N", bound=Node)
@@ -48,5 +49,7 @@ def run_plain(make_node: Callable[[], N], work: Callable[[N], object], args: Seq
         on_signals(signal.SIG_IGN)  # a second Ctrl-C must not leave anything half closed
         if node:
             node.destroy_node()
+        else:
+            destroy_half_made_node()
         rclpy.try_shutdown()
     return 0

@@ -39,7 +39,7 @@ class NodeProcess:
                 [sys.executable, "-m", f"seg_perception.nodes.{module}", "--ros-args", *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
             )
 
     @property
@@ -51,8 +51,13 @@ class NodeProcess:
         self._process.send_signal(number)
 
     def returncode(self) -> int:
-        """Wait for its end."""
-        return self._process.wait(TIMEOUT_S)
+        """Wait for its end; where it does not come, fails with all it has written and where its threads are."""
+        try:
+            return self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)
+            self._process.wait(TIMEOUT_S)
+            raise AssertionError(f"it does not end:\n{self.log}") from None
 
     def stop(self) -> None:
         """SIGINT, unless it has ended already; it must end by itself, with 0."""

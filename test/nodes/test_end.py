@@ -1,4 +1,4 @@
-"""A node that is blocked when it should end is not left behind."""
+"""A node that is blocked when it should end, or that cannot be made, is not left behind."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def test_a_blocked_node_says_where_and_ends(tmp_path, number):
     finally:
         process.kill()
     assert "blocked_node.py" in log.read_text() and "in deactivate" in log.read_text()
+
+
+def test_what_a_failed_constructor_has_begun_is_destroyed_before_the_interpreter_ends():
+    script = Path(__file__).with_name("refused_node.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "destroyed\n", "error: it cannot be made\n")
