@@ -16,6 +16,7 @@ from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.stems import by_stem
 
+_PNG = ".[pP][nN][gG]"
 _Channel = TypeVar("_Channel", int, NDArray[np.int32])
 
 
@@ -64,7 +65,7 @@ def colour_name(code: int) -> str:
 def _ids(path: Path, table: ClassTable, _: Sequence[str]) -> LabelSource:
     names = {c.id: c.name for c in table.classes}
     labels = _grey_labels(names, void=(UNLABELLED,))
-    return LabelSource(_found(path.glob("*.[pP][nN][gG]"), path, "<image>.png"), _only_grey(labels), labels)
+    return LabelSource(_found(path.glob(f"*{_PNG}"), path, "<image>.png"), _only_grey(labels), labels)
 
 
 def _colour(path: Path, table: ClassTable, remapped: Sequence[str]) -> LabelSource:
@@ -80,7 +81,7 @@ def _colour(path: Path, table: ClassTable, remapped: Sequence[str]) -> LabelSour
             labels.append(Label(colour_code(red, green, blue), None, key))
     if all(label.code for label in labels):
         labels.append(Label(0, UNLABELLED, "unlabelled", void=True))
-    return LabelSource(_found(path.glob("*.[pP][nN][gG]"), path, "<image>.png"), _only_colour(labels), labels)
+    return LabelSource(_found(path.glob(f"*{_PNG}"), path, "<image>.png"), _only_colour(labels), labels)
 
 
 _CAMVID = "sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist, unlabelled"
@@ -88,7 +89,7 @@ _CAMVID = "sky, building, pole, road, pavement, tree, sign, fence, car, pedestri
 
 def _camvid(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     labels = _grey_labels(dict(enumerate(_CAMVID.split(", "))), void=(11, UNLABELLED))
-    return LabelSource(_found(path.glob("*.[pP][nN][gG]"), path, "<image>.png"), _only_grey(labels), labels)
+    return LabelSource(_found(path.glob(f"*{_PNG}"), path, "<image>.png"), _only_grey(labels), labels)
 
 
 # github.com/mcordts/cityscapesScripts, helpers/labels.py; the void ones are those with ignoreInEval.
@@ -102,7 +103,7 @@ _CITYSCAPES_VOID = (*range(7), 9, 10, 14, 15, 16, 18, 29, 30, UNLABELLED)
 
 def _cityscapes(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     suffix = "_gtFine_labelIds"
-    files = _found(path.rglob(f"*{suffix}.[pP][nN][gG]"), path, f"*{suffix}.png")
+    files = _found(path.rglob(f"*{suffix}{_PNG}"), path, f"*{suffix}.png")
     images = {f"{stem.removesuffix(suffix)}_leftImg8bit": file for stem, file in files.items()}
     labels = _grey_labels(dict(enumerate(_CITYSCAPES.split(", "))), void=_CITYSCAPES_VOID)
     return LabelSource(images, _only_grey(labels), labels)
@@ -118,7 +119,7 @@ def _voc(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     folder = path / "SegmentationClass" if (path / "SegmentationClass").is_dir() else path
     grey = _grey_labels(dict(enumerate(_VOC.split(", "))), void=(0, UNLABELLED))
     colours = [Label(_voc_colour(label.code), label.id, label.name, label.void) for label in grey]
-    files = _found(folder.glob("*.[pP][nN][gG]"), folder, "<image>.png")
+    files = _found(folder.glob(f"*{_PNG}"), folder, "<image>.png")
     return LabelSource(files, lambda _, coloured: colours if coloured else grey, grey)
 
 
@@ -132,7 +133,7 @@ def _voc_colour(index: int) -> int:
 
 def _cvat(path: Path, _: ClassTable, __: Sequence[str]) -> LabelSource:
     folder = path / "SegmentationClass"
-    files = _found(folder.rglob("*.[pP][nN][gG]"), path, "labelmap.txt and SegmentationClass/<image>.png")
+    files = _found(folder.rglob(f"*{_PNG}"), path, "labelmap.txt and SegmentationClass/<image>.png")
     labels = _labelmap(path / "labelmap.txt")
     return LabelSource(files, _only_colour(labels), labels)
 

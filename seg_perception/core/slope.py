@@ -11,7 +11,7 @@ from seg_perception.core.pose import Transform
 _STEP = 0.05  # m: shorter ways tell nothing, as positions are known to a centimetre or two
 _WAY = 3.0  # m over which the slope of the track is averaged
 _TIME = 20.0  # s over which the tilt of the body is: it brakes, turns and rocks for seconds
-_LEVEL = 3.0  # s that the ground counts as seen, as it is taken to be at the first pose, before that
+_BEFORE = 3.0  # s for which the ground counts as known before the first pose, as that takes it to be
 _STANDING = 0.5  # s without a step, after which the body rocks no more
 _SETTLING = 0.3  # s over which its tilt is averaged then
 _STEEPEST = 0.4  # steeper steps are corrections of the odometry
@@ -43,7 +43,7 @@ class GroundSlope:
         elif stamp_s > self._stamp_s:
             if self._follow(position, body):
                 self._stepped = stamp_s
-            memory = min(_LEVEL + stamp_s - self._begun, _TIME)
+            memory = min(_BEFORE + stamp_s - self._begun, _TIME)
             if stamp_s - self._stepped >= _STANDING:
                 memory, self._body = _SETTLING, body
             share = min((stamp_s - self._stamp_s) / memory, 1.0)

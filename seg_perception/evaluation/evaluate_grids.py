@@ -66,9 +66,10 @@ class Poses:
 
     def jumps_back(self, event: Event) -> bool:
         """Whether poses so far will be forgotten when an event is noted: time begins anew with it."""
-        stamped = {ODOMETRY: lambda: [event.message], TF: lambda: event.message.transforms}.get(event.kind, list)()
+        if event.kind not in (ODOMETRY, TF):
+            return False
         back = False
-        for message in stamped:
+        for message in event.message.transforms if event.kind == TF else [event.message]:
             stamp_ns = stamp_to_ns(message.header.stamp)
             source = event.kind, message.header.frame_id, message.child_frame_id
             newest = self._newest.get(source, stamp_ns)
