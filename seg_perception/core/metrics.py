@@ -26,10 +26,10 @@ def confusion(mask: NDArray[np.uint8], labels: NDArray[np.uint8], n_classes: int
 
 
 def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, n) confusion → (n,) intersection over union; NaN for a class in neither truth nor prediction."""
-    hit = np.diag(matrix).astype(np.float64)
-    union = matrix.sum(0) + matrix.sum(1) - hit
-    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+    """(…, n, n) confusion → (…, n) intersection over union; NaN for a class in neither truth nor prediction."""
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    union = matrix.sum(-2) + matrix.sum(-1) - hit
+    return np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float:
@@ -72,6 +72,14 @@ _COUNTS = (
     "hidden",
     "hidden_as_unknown",
 )
+GRID_SHARES = {
+    "false_free": ("occupied_as_free", "occupied"),
+    "occupied_recall": ("occupied_as_occupied", "occupied"),
+    "false_occupied": ("free_as_occupied", "free"),
+    "free_recall": ("free_as_free", "free"),
+    "hidden_unknown": ("hidden_as_unknown", "hidden"),
+}
+"""Share that `GridScore` reports → which of its counts, of which."""
 
 
 @dataclass
@@ -131,15 +139,8 @@ class GridScore:
     def result(self) -> dict[str, float | int]:
         """The shares (NaN where nothing was to be scored) and `cells`, the number of scored cells."""
         counts = self._counts
-
-        def share(part: str, whole: str) -> float:
-            return counts[part] / counts[whole] if counts[whole] else float("nan")
-
-        return {
-            "false_free": share("occupied_as_free", "occupied"),
-            "occupied_recall": share("occupied_as_occupied", "occupied"),
-            "false_occupied": share("free_as_occupied", "free"),
-            "free_recall": share("free_as_free", "free"),
-            "hidden_unknown": share("hidden_as_unknown", "hidden"),
-            "cells": counts["occupied"] + counts["free"] + counts["hidden"],
+        shares = {
+            name: counts[part] / counts[whole] if counts[whole] else float("nan")
+            for name, (part, whole) in GRID_SHARES.items()
         }
+        return {**shares, "cells": counts["occupied"] + counts["free"] + counts["hidden"]}

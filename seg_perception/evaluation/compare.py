@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seg_perception.core.metrics import GRID_SHARES
 from seg_perception.evaluation.compare_frames import Pairs
 
 LEVEL = 0.95
@@ -121,23 +122,16 @@ def _hits_unions_truth(matrices: NDArray[np.floating]) -> tuple[NDArray[np.float
     return hit, rows + columns - hit, rows
 
 
-_GRID_SHARES = {
-    "false_free": ("occupied_as_free", "occupied", False),
-    "occupied_recall": ("occupied_as_occupied", "occupied", True),
-    "false_occupied": ("free_as_occupied", "free", False),
-    "free_recall": ("free_as_free", "free", True),
-    "hidden_unknown": ("hidden_as_unknown", "hidden", True),
-}
-"""As core.metrics.GridScore: figure → what is counted, of what, whether higher is better."""
+_LOWER_IS_BETTER = ("false_free", "false_occupied")
 
 
 def _grid_figures(pairs: Pairs) -> Iterator[_Figure]:
     for band in sorted(pairs.a.grid.keys() & pairs.b.grid.keys(), key=_by_distance):
         a, b = pairs.a.grid[band], pairs.b.grid[band]
         scored = np.isfinite(a["occupied"]) & np.isfinite(b["occupied"])
-        for name, (part, whole, higher_is_better) in _GRID_SHARES.items():
-            shares = (_ratio(*(np.where(scored, run[key], 0.0) for key in (part, whole))) for run in (a, b))
-            yield _Figure(f"grid.{band}.{name}", *shares, int(scored.sum()), higher_is_better)
+        for name, keys in GRID_SHARES.items():
+            shares = (_ratio(*(np.where(scored, run[key], 0.0) for key in keys)) for run in (a, b))
+            yield _Figure(f"grid.{band}.{name}", *shares, int(scored.sum()), name not in _LOWER_IS_BETTER)
 
 
 def _by_distance(band: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from seg_perception.evaluation.compare import differences
 from seg_perception.evaluation.compare_frames import Pairs, otherwise_labelled, pair
 from seg_perception.evaluation.compare_output import page, table
 from seg_perception.evaluation.evaluate_resume import REQUEST_FILE
-from seg_perception.evaluation.result_files import read_metrics
+from seg_perception.evaluation.result_files import read_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the table, write the page."""
-    metrics = [read_metrics(path) for path in (args.a, args.b)]
+    metrics = [read_object(path) for path in (args.a, args.b)]
     pairs, notes = _comparable(pair(args.a.parent, args.b.parent), [entry.get("grid_truth") for entry in metrics])
     notes += _otherwise_asked([path.parent / REQUEST_FILE for path in (args.a, args.b)])
     ids = [{c["name"]: c["id"] for c in entry.get("classes") or ()} for entry in metrics]
@@ -58,7 +58,7 @@ def _otherwise_asked(requests: Sequence[Path]) -> list[str]:
     """What the evaluations were asked otherwise that changes what their figures mean."""
     if not all(path.is_file() for path in requests):
         return []
-    a, b = (read_metrics(path) for path in requests)
+    a, b = (read_object(path) for path in requests)
     differ = [name for name in ("truth_grid", "truth_lidar", "robot") if a.get(name) != b.get(name)]
     return [f"the runs differ in {name}; figures of the grid differ by that, too" for name in differ]
 

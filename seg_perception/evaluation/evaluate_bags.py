@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError, SegPerceptionError, one_line
-from seg_perception.core.writable import write_whole
 from seg_perception.engines.bundle import Bundle
 from seg_perception.evaluation.evaluate_metrics import Totals
 from seg_perception.evaluation.evaluate_pictures import worst_of
@@ -30,7 +29,8 @@ from seg_perception.evaluation.result_files import (
     PICTURES_FILE,
     PICTURES_FOLDER,
     read_frames,
-    read_metrics,
+    read_object,
+    write_json,
 )
 
 Runner = Callable[[Request], str]
@@ -145,7 +145,7 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
                 lines.write(json.dumps({**line, "index": index}) + "\n")
                 totals.add(line)
                 index += 1
-    parts = [read_metrics(folder / METRICS_FILE) for folder in good]
+    parts = [read_object(folder / METRICS_FILE) for folder in good]
     reason = "none of its images could be used"
     failed += [{"bag": part["inputs"][0], "reason": reason} for part in parts if not part["frames"]["masks"]]
     truths = {part["grid_truth"] for part in parts} - {None}
@@ -157,8 +157,8 @@ def merge(out: Path, results: Sequence[tuple[Request, str]]) -> dict[str, Any]:
         "damage": [line for part in parts for line in part["damage"]],
         "failed": failed,
     }
-    write_whole(out / PICTURES_FILE, json.dumps(_kept_pictures(out, pictures), indent=1) + "\n", DataError)
-    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
+    write_json(out / PICTURES_FILE, _kept_pictures(out, pictures))
+    write_json(out / METRICS_FILE, metrics)
     return metrics
 
 

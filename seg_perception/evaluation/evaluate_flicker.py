@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.grid import FREE_BELOW, OCCUPIED_FROM, GridSpec
-from seg_perception.evaluation.sight import overlap
 
 _UNKNOWN, _FREE, _OCCUPIED, _UNSURE = range(4)
 
@@ -62,17 +61,14 @@ class GridFlicker:
 
     def _common(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """The three, as far as they lie in the window of all."""
-        (first, before), (second, now), (third, after) = self._verdicts
-        now_cells, before_cells = overlap(first, second, now.shape)
-        before, now = before[before_cells], now[now_cells]
-        corner = second[0] + now_cells[0].start, second[1] + now_cells[1].start
-        rows, columns = (
-            slice(max(0, third[axis] - corner[axis]), max(0, third[axis] + after.shape[axis] - corner[axis]))
-            for axis in (0, 1)
+        corners = np.array([corner for corner, _ in self._verdicts])
+        low = corners.max(0)
+        high = np.maximum(low, corners.min(0) + self._verdicts[0][1].shape)
+        before, now, after = (
+            cells[tuple(map(slice, low - corner, high - corner))]
+            for corner, (_, cells) in zip(corners, self._verdicts, strict=True)
         )
-        start = corner[0] + rows.start - third[0], corner[1] + columns.start - third[1]
-        before, now = before[rows, columns], now[rows, columns]
-        return before, now, after[start[0] : start[0] + now.shape[0], start[1] : start[1] + now.shape[1]]
+        return before, now, after
 
 
 def _share(before: NDArray[np.uint8], now: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:

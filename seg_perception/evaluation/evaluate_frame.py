@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from seg_perception.core.ground import Viewpoint
 from seg_perception.core.metrics import GridScore, mean_iou, pixel_accuracy
 from seg_perception.core.poses import CameraPose
 from seg_perception.engines.base import Segmentation
+from seg_perception.evaluation.result_files import rounded
 
 STAGES = ("decode", "infer", "grid", "write")
 SCORED_BAND = "0-15"
@@ -104,7 +104,7 @@ class Frame:
 
     def miou(self) -> float | None:
         """Over the classes that occur in its labels; None without labels."""
-        return None if self.confusion is None else _number(mean_iou(self.confusion))
+        return None if self.confusion is None else rounded(mean_iou(self.confusion))
 
     def false_free(self) -> float | None:
         """Share of the true obstacles that its grid calls free; None without such truth."""
@@ -130,7 +130,7 @@ class Frame:
             "flicker": self.flicker,
         }
         if self.confusion is not None:
-            line["mask"] = {"miou": self.miou(), "pixel_accuracy": _number(pixel_accuracy(self.confusion))}
+            line["mask"] = {"miou": self.miou(), "pixel_accuracy": rounded(pixel_accuracy(self.confusion))}
             line["confusion"] = self.confusion.tolist()
         if self.grid_scores is not None:
             line["grid"] = self._grid_figures()
@@ -140,11 +140,4 @@ class Frame:
     def _grid_figures(self) -> dict[str, float | int | None] | None:
         if self.grid_scores is None:
             return None
-        return {name: _number(value) for name, value in self.grid_scores[SCORED_BAND].result().items()}
-
-
-def _number(value: float | int) -> float | int | None:
-    """JSON has no NaN: None instead."""
-    if isinstance(value, int):
-        return value
-    return None if math.isnan(value) else round(value, 6)
+        return {name: rounded(value) for name, value in self.grid_scores[SCORED_BAND].result().items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from math import radians
@@ -14,7 +13,7 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.share import share_folder
-from seg_perception.core.writable import make_folder, write_whole
+from seg_perception.core.writable import make_folder
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import Bundle
 from seg_perception.engines.factory import load_engine
@@ -32,6 +31,7 @@ from seg_perception.evaluation.grid_simulation import (
     score_cases,
 )
 from seg_perception.evaluation.grid_table import SKIPPED, tables
+from seg_perception.evaluation.result_files import write_json
 
 METRICS_FILE = "grid_metrics.json"
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         "rellis": evaluation.with_data("rellis", evaluation.rellis),
     }
     metrics = evaluation.simulation(args.seeds, args.frames) | real
-    write_whole(args.out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
+    write_json(args.out / METRICS_FILE, metrics)
     print(tables(metrics))
     print(f"\n{args.out / METRICS_FILE}")
     for picture in sorted(args.out.glob("*.jpg")):

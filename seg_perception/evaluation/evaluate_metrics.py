@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from seg_perception.core.classes import ClassTable
-from seg_perception.core.metrics import GridScore, iou, mean_iou, pixel_accuracy
+from seg_perception.core.metrics import dice, iou, mean_iou, pixel_accuracy
 from seg_perception.evaluation.evaluate_frame import STAGES
-from seg_perception.evaluation.grid_bands import BANDS, FIGURES
+from seg_perception.evaluation.grid_bands import BandScores
+from seg_perception.evaluation.latency import percentiles
+from seg_perception.evaluation.result_files import rounded
 
 
 class Totals:
@@ -23,7 +24,7 @@ class Totals:
         size = max(entry.id for entry in table.classes) + 1
         self._confusion = np.zeros((size, size), np.int64)
         self._labelled = 0
-        self._bands = {name: GridScore() for name in BANDS}
+        self._bands = BandScores()
         self._scored_grids = 0
         self._latency: dict[str, list[float]] = {stage: [] for stage in (*STAGES, "total")}
         self._flicker: dict[str, list[float]] = {"mask": [], "grid": []}
@@ -48,18 +49,21 @@ class Totals:
         if "grid_counts" in line:
             self._scored_grids += 1
             for band, counts in line["grid_counts"].items():
-                self._bands[band].add(counts)
+                self._bands.scores[band].add(counts)
 
     def metrics(self, grid_truth: str | None) -> dict[str, Any]:
         """The sections of metrics.json that are about frames; a section without truth is None."""
-        grid = {name: _grid_figures(score) for name, score in self._bands.items()}
+        grid = {
+            band: {name: rounded(value) for name, value in score.result().items()}
+            for band, score in self._bands.scores.items()
+        }
         scored = self._scored_grids > 0 and grid["0-15"]["cells"] > 0
         return {
             "mask": self._mask() if self._labelled else None,
             "grid": grid if scored else None,
             "grid_truth": grid_truth if scored else None,
-            "flicker": {name: _number(float(np.mean(v))) if v else None for name, v in self._flicker.items()},
-            "latency_ms": {stage: _percentiles(values) for stage, values in self._latency.items()},
+            "flicker": {name: rounded(float(np.mean(v))) if v else None for name, v in self._flicker.items()},
+            "latency_ms": {stage: percentiles(values) for stage, values in self._latency.items()},
             "frames": {
                 "read": self._counts["read"],
                 "masks": self._counts["masks"],
@@ -71,13 +75,12 @@ class Totals:
 
     def _mask(self) -> dict[str, Any]:
         matrix, entries = self._confusion, self._table.classes
-        by_class = iou(matrix)
+        ious, dices = iou(matrix), dice(matrix)
         return {
-            "miou": _number(mean_iou(matrix)),
-            "iou": {c.name: _number(float(by_class[c.id])) for c in entries},
-            # Dice = 2 TP / (2 TP + FP + FN), with IoU = TP / (TP + FP + FN).
-            "dice": {c.name: _number(float(2 * by_class[c.id] / (1 + by_class[c.id]))) for c in entries},
-            "pixel_accuracy": _number(pixel_accuracy(matrix)),
+            "miou": rounded(mean_iou(matrix)),
+            "iou": {c.name: rounded(float(ious[c.id])) for c in entries},
+            "dice": {c.name: rounded(float(dices[c.id])) for c in entries},
+            "pixel_accuracy": rounded(pixel_accuracy(matrix)),
             "confusion": matrix[np.ix_([c.id for c in entries], [c.id for c in entries])].tolist(),
             "classes": [c.name for c in entries],
         }
@@ -89,19 +92,3 @@ def totals_of(lines: Iterable[dict[str, Any]], table: ClassTable) -> Totals:
     for line in lines:
         totals.add(line)
     return totals
-
-
-def _grid_figures(score: GridScore) -> dict[str, Any]:
-    result = score.result()
-    return {name: _number(float(result[name])) for name in FIGURES} | {"cells": result["cells"]}
-
-
-def _percentiles(values: list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    found = np.percentile(values, (50, 95, 99))
-    return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), found, strict=True)}
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)

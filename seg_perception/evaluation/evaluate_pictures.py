@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.classes import UNLABELLED, ClassTable
-from seg_perception.core.errors import DataError
-from seg_perception.core.writable import write_whole
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.grid_view import GridView, occupancy_rgb, truth_rgb
-from seg_perception.evaluation.result_files import PICTURES_FILE, PICTURES_FOLDER
+from seg_perception.evaluation.result_files import PICTURES_FILE, PICTURES_FOLDER, write_json
 
 LOWEST_MIOU, MOST_FALSE_FREE, SNAPSHOT = "lowest_miou", "most_false_free", "snapshot"
 KEPT = 6
@@ -79,7 +76,7 @@ class WorstFrames:
             for k in kept
             for view, file in k.files
         ]
-        write_whole(self._folder / PICTURES_FILE, json.dumps(entries, indent=1) + "\n", DataError)
+        write_json(self._folder / PICTURES_FILE, entries)
 
     def _keep(self, kind: str, frame: Frame, badness: float, value: float | None) -> None:
         kept = self._kept[kind]

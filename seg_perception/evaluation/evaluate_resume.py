@@ -6,7 +6,6 @@ the model. The masks of the interrupted run are in its output bag, however it en
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.messages import image_to_mask
-from seg_perception.core.writable import make_folder, write_whole
+from seg_perception.core.writable import make_folder
 from seg_perception.engines.base import Segmentation
 from seg_perception.evaluation.bags import open_bag, stamp_ns
 from seg_perception.evaluation.evaluate_frame import Frame
@@ -31,6 +30,8 @@ from seg_perception.evaluation.result_files import (
     PICTURES_FOLDER,
     REPORT_FILE,
     read_frames,
+    read_object,
+    write_json,
 )
 
 REQUEST_FILE = "request.json"
@@ -52,7 +53,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     known = out / REQUEST_FILE
     foreign = (*_RESULTS, BAGS_FOLDER, _EARLIER)
     if known.is_file():
-        before = _request(known)
+        before = read_object(known, "remove its folder, or choose another --out")
         changed = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
         if changed and any((out / name).exists() for name in foreign):
             raise DataError(
@@ -65,17 +66,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
                 f"{out / name} was not made by this evaluation, which would replace it; choose another --out"
             )
     make_folder(out, DataError)
-    write_whole(known, json.dumps(request, indent=1) + "\n", DataError)
-
-
-def _request(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); remove its folder, or choose another --out") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path}: is not of an evaluation; choose another --out")
-    return document
+    write_json(known, request)
 
 
 def prepare(out: Path, request: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ import cv2
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
 from seg_perception.core.labels import LabelFolder
-from seg_perception.core.writable import write_whole, writing
+from seg_perception.core.writable import writing
 from seg_perception.engines.base import Engine
 from seg_perception.engines.bundle import MANIFEST_FILE, Bundle
 from seg_perception.engines.factory import load_engine
@@ -33,7 +33,7 @@ from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, Fold
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
 from seg_perception.evaluation.overlap import Stages
-from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames, read_metrics
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames, read_object, write_json
 
 _MOST_ENGINES = 4
 """More would wait for the one thread that decodes the images, and each has the model in memory."""
@@ -79,7 +79,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     on_count(source.count)
     if prepare(out, identity(request, bundle, robot)):
         on_frames(source.count)
-        return read_metrics(out / METRICS_FILE)
+        return read_object(out / METRICS_FILE)
     engines = _engines(request, bundle)
     engine = engines[0]
     truth = Truth(bundle.table, engine.resize, robot.mapper.max_range, labels, ground)
@@ -111,7 +111,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
         "damage": [*source.damage, *(part.degraded for part in engines if part.degraded)],
         "failed": [],
     }
-    write_whole(out / METRICS_FILE, json.dumps(metrics, indent=1) + "\n", DataError)
+    write_json(out / METRICS_FILE, metrics)
     clean_up(out)
     return metrics
 

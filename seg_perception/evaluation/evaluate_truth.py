@@ -15,14 +15,14 @@ from seg_perception.core.classes import UNLABELLED, ClassTable
 from seg_perception.core.errors import SegPerceptionError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import image_to_mask, stamp_to_ns
-from seg_perception.core.metrics import GridScore, confusion
+from seg_perception.core.metrics import confusion
 from seg_perception.core.pose import Transform
 from seg_perception.core.poses import CameraPose
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
 from seg_perception.evaluation.evaluate_source import LABELS, Event
-from seg_perception.evaluation.grid_bands import BANDS
+from seg_perception.evaluation.grid_bands import BandScores
 from seg_perception.evaluation.sight import SeenCells, Sight
 
 _KEPT = 128  # more than frames of a camera wait
@@ -207,7 +207,9 @@ class MeasuredGround:
         seen = self._seen.update(spec, visible)
         x, y = spec.centres()
         distance = sight.distance(x[None, :], y[:, None])
-        frame.grid_scores = band_scores(cells, occupied, free, visible, seen, distance)
+        bands = BandScores()
+        bands.update(cells, occupied, free, visible, seen, distance)
+        frame.grid_scores = bands.scores
         frame.truth = occupied, free, visible
 
 
@@ -265,23 +267,7 @@ class Hindsight:
         x, y = centres_x[columns], centres_y[rows]
         visible = sight.contains(x, y)
         nothing, everything = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
-        frame.grid_scores = band_scores(
-            cells[rows, columns], nothing, everything, visible, everything, sight.distance(x, y)
-        )
+        bands = BandScores()
+        bands.update(cells[rows, columns], nothing, everything, visible, everything, sight.distance(x, y))
+        frame.grid_scores = bands.scores
         frame.unsettled = False
-
-
-def band_scores(
-    cells: NDArray[np.int8],
-    occupied: NDArray[np.bool_],
-    free: NDArray[np.bool_],
-    visible: NDArray[np.bool_],
-    seen: NDArray[np.bool_],
-    distance: NDArray[np.float64],
-) -> dict[str, GridScore]:
-    """By band of distance (m from the camera); arrays of one shape."""
-    scores = {}
-    for name, (near, far) in BANDS.items():
-        scores[name] = GridScore()
-        scores[name].update(cells, occupied, free, visible, ~seen, (distance >= near) & (distance < far))
-    return scores

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_perception.core.grid import GridSpec
-from seg_perception.core.metrics import GridScore
-from seg_perception.evaluation.drive_scores import Truth
+from seg_perception.core.metrics import GRID_SHARES, GridScore
 
 BANDS = {"0-5": (0.0, 5.0), "5-10": (5.0, 10.0), "10-15": (10.0, 15.0), "15-25": (15.0, 25.0), "0-15": (0.0, 15.0)}
 """Name → from, to (m from the point below the camera, along the ground)."""
-
-FIGURES = ("false_free", "occupied_recall", "false_occupied", "free_recall", "hidden_unknown")
-"""The shares of `GridScore` that are reported."""
 
 BandFigures = dict[str, dict[str, float | None]]
 
@@ -26,26 +21,25 @@ class BandScores:
     """One running `GridScore` per band."""
 
     def __init__(self) -> None:
-        self._scores = {name: GridScore() for name in BANDS}
+        self.scores = {name: GridScore() for name in BANDS}
 
     def update(
         self,
-        spec: GridSpec,
         occupancy: NDArray[np.int8],
-        truth: Truth,
+        occupied: NDArray[np.bool_],
+        free: NDArray[np.bool_],
+        visible: NDArray[np.bool_],
         seen: NDArray[np.bool_],
-        camera_position: tuple[float, float],
+        distance: NDArray[np.float64],
     ) -> None:
-        """Add a frame. seen: (h, w) bool, cells visible now or before. camera_position: world x and y, m."""
-        x, y = spec.centres()
-        distance = np.hypot(x[None, :] - camera_position[0], y[:, None] - camera_position[1])
+        """Add a frame; arrays of one shape. seen: visible now or before. distance: from the camera, m."""
         for name, (near, far) in BANDS.items():
             within = (distance >= near) & (distance < far)
-            self._scores[name].update(occupancy, truth.occupied, truth.free, truth.visible, ~seen, within)
+            self.scores[name].update(occupancy, occupied, free, visible, ~seen, within)
 
     def figures(self) -> BandFigures:
         """Band → figure → share, or None where nothing was to be scored."""
-        return {name: _shares(score.result()) for name, score in self._scores.items()}
+        return {name: _shares(score.result()) for name, score in self.scores.items()}
 
 
 def nested(figures: Mapping[str, BandFigures]) -> dict[str, Any]:
@@ -61,4 +55,4 @@ def nested(figures: Mapping[str, BandFigures]) -> dict[str, Any]:
 
 
 def _shares(result: dict[str, float | int]) -> dict[str, float | None]:
-    return {name: None if math.isnan(result[name]) else round(float(result[name]), 5) for name in FIGURES}
+    return {name: None if math.isnan(result[name]) else round(float(result[name]), 5) for name in GRID_SHARES}

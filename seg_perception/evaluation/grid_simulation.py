@@ -162,9 +162,11 @@ def score_cases(
             _scenes(drive, cases, sources), total=frames, desc=f"drive {number} of {len(seeds)}", unit="frame"
         )
         for scene in scenes:
-            position = scene.views["true_masks"].world_from_optical[:2, 3]
+            camera_x, camera_y = scene.views["true_masks"].world_from_optical[:2, 3]
+            x, y = scene.spec.centres()
+            distance, truth = np.hypot(x[None, :] - camera_x, y[:, None] - camera_y), scene.truth
             for name, grid in scene.grids.items():
-                scores[name].update(scene.spec, grid, scene.truth, scene.seen, (float(position[0]), float(position[1])))
+                scores[name].update(grid, truth.occupied, truth.free, truth.visible, scene.seen, distance)
             on_scene(scene)
     return {name: score.figures() for name, score in scores.items()}
 

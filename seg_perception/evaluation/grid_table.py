@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from seg_perception.evaluation.grid_bands import BANDS, FIGURES
+from seg_perception.core.metrics import GRID_SHARES
+from seg_perception.evaluation.grid_bands import BANDS
 from seg_perception.evaluation.grid_kitti import TRUE_WIDTH_M
 
 _HEADINGS = [
@@ -15,7 +16,7 @@ _HEADINGS = [
     "free found",
     "hidden is unknown",
 ]
-"""In the order of FIGURES."""
+"""In the order of GRID_SHARES."""
 
 _SUMMARY_BAND = "0-15"
 _STATED = {"default": "default", "matching": "of this size"}
@@ -99,7 +100,7 @@ def _rellis_rows(stated: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 
 def _shares(figures: Mapping[str, float | None]) -> list[str]:
-    return [_percent(figures[name]) for name in FIGURES]
+    return [_percent(figures[name]) for name in GRID_SHARES]
 
 
 def _percent(share: float | None) -> str:

@@ -14,7 +14,7 @@ from seg_perception.evaluation.page import number, render
 from seg_perception.evaluation.report_charts import Chart, curves, histogram
 from seg_perception.evaluation.report_frames import FrameSeries
 from seg_perception.evaluation.report_pictures import picture_groups
-from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, REPORT_FILE, read_frames, read_metrics
+from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, REPORT_FILE, read_frames, read_object
 from seg_perception.evaluation.verdict import Outcome, read_outcomes
 
 _MOST_CURVES = 8  # cameras that a chart can tell apart
@@ -42,7 +42,7 @@ def write_report(out: Path) -> None:
     a file that is missing or malformed.
     """
     path = out / METRICS_FILE
-    metrics = read_metrics(path)
+    metrics = read_object(path)
     series = FrameSeries.collect(read_frames(out / FRAMES_FILE))
     try:
         page = render("report.html", **_context(out, metrics, series))

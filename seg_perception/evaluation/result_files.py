@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.writable import write_whole
 
 METRICS_FILE = "metrics.json"
 FRAMES_FILE = "frames.jsonl"
@@ -18,15 +20,27 @@ BAGS_FOLDER = "bags"
 """Those of each recording, where there are many."""
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """What is in a metrics.json. Raises DataError."""
+def read_object(path: Path, advice: str = "evaluate again, or name another") -> dict[str, Any]:
+    """A JSON file that an evaluation has written. Raises DataError, which ends in the advice."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); evaluate again, or name another") from error
+        raise DataError(f"{path}: cannot be read ({error}); {advice}") from error
     if not isinstance(document, dict):
-        raise DataError(f"{path}: is not the metrics.json of an evaluation; evaluate again, or name another")
+        raise DataError(f"{path}: is not the {path.name} of an evaluation; {advice}")
     return document
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Raises DataError."""
+    write_whole(path, json.dumps(document, indent=1) + "\n", DataError)
+
+
+def rounded(value: float | int) -> float | int | None:
+    """As it is written: JSON has no NaN, which is None."""
+    if isinstance(value, int):
+        return value
+    return None if math.isnan(value) else round(value, 6)
 
 
 def read_frames(path: Path) -> Iterator[dict[str, Any]]:

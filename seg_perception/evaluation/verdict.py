@@ -15,7 +15,7 @@ from seg_perception.core.errors import DataError
 from seg_perception.core.writable import write_whole
 from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.evaluate_frame import REASONS
-from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE, read_metrics
+from seg_perception.evaluation.result_files import JUNIT_FILE, METRICS_FILE, read_object
 
 _SUITE = "seg_perception.evaluate"
 _COUNTED = {f"frames.skipped.{reason}" for reason in REASONS}
@@ -56,7 +56,7 @@ def check(out: Path, thresholds: Path | None) -> bool:
         return True
     bounds = load_thresholds(thresholds)
     metrics_file = out / METRICS_FILE
-    metrics = read_metrics(metrics_file)
+    metrics = read_object(metrics_file)
     measured_at = datetime.fromtimestamp(metrics_file.stat().st_mtime, timezone.utc)
     outcomes = [_judge(threshold, metrics) for threshold in bounds]
     write_whole(out / JUNIT_FILE, _junit(outcomes, measured_at), DataError)

@@ -26,7 +26,7 @@ from seg_perception.nodes.grid_mapper_parameters import GridMapperParameters
 from seg_perception.nodes.mask_inputs import PUBLISHER, MaskInputs, MaskPair
 from seg_perception.nodes.pose_feed import PoseFeed
 from seg_perception.ros.conversions import classes_from_msg
-from seg_perception.ros.diagnostics import TOTAL, Finding, Level, PipelineMonitor
+from seg_perception.ros.diagnostics import Finding, Level, PipelineMonitor, stages_ms
 from seg_perception.ros.inputs import WatchedInput
 from seg_perception.ros.qos import latched
 
@@ -240,13 +240,8 @@ class GridCamera:
             self._node.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
             raise SegPerceptionError(repr(error)) from error
         times = (arrival.time, started, updated, published)
-        stages = {
-            stage: (after - before) * 1e3
-            for stage, before, after in zip(("wait", "update", "publish"), times, times[1:], strict=False)
-        }
-        now_ns = self._now_ns()
-        total = {TOTAL: (now_ns - arrival.pair.stamp_ns) / 1e6} if now_ns else {}  # 0: nothing on /clock yet
-        self._monitor.processed({**stages, **total})
+        stages = stages_ms(("wait", "update", "publish"), times, arrival.pair.stamp_ns, self._now_ns())
+        self._monitor.processed(stages)
         self._inputs.masks.accept()
 
     def _view(self, arrival: _Arrival) -> View:

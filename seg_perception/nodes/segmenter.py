@@ -25,7 +25,7 @@ from seg_perception.nodes.mailbox import LatestWorker
 from seg_perception.nodes.segmenter_outputs import SegmenterOutputs
 from seg_perception.nodes.segmenter_parameters import SegmenterParameters
 from seg_perception.ros import conversions, qos
-from seg_perception.ros.diagnostics import TOTAL, Finding, Level
+from seg_perception.ros.diagnostics import Finding, Level, stages_ms
 from seg_perception.ros.holding import HeldBack
 from seg_perception.ros.inputs import WatchedInput
 
@@ -172,13 +172,8 @@ class Segmenter(PipelineNode[SegmenterParameters]):
         self._loaded.outputs.publish(header, image, result, camera, restore=self.values.mask_size == "input")
         times.append(time.perf_counter())
         self._running.images.accept()
-        stages = {
-            stage: (after - before) * 1e3
-            for stage, before, after in zip(("wait", "convert", "infer", "publish"), times, times[1:], strict=False)
-        }
         now_ns = self.get_clock().now().nanoseconds
-        total = {TOTAL: (now_ns - stamp_ns) / 1e6} if now_ns else {}  # 0: nothing on /clock yet
-        self.monitor.processed({**stages, **total})
+        self.monitor.processed(stages_ms(("wait", "convert", "infer", "publish"), times, stamp_ns, now_ns))
 
     def _camera(self, stamp_ns: int, width: int, height: int) -> Camera | None:
         """Camera of the image; without a usable one, the mask is published without camera_info."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -54,6 +54,14 @@ class Percentiles:
     p95: float
     p99: float
     samples: int
+
+
+def stages_ms(names: Sequence[str], times: Sequence[float], stamp_ns: int, now_ns: int) -> dict[str, float]:
+    """What each stage took, ms: between times of time.perf_counter(), s, one more than names; and TOTAL, from the stamp
+    of the input to now, unless nothing is on /clock yet: that is 0.
+    """
+    stages = {name: (end - begin) * 1e3 for name, begin, end in zip(names, times[:-1], times[1:], strict=True)}
+    return {**stages, TOTAL: (now_ns - stamp_ns) / 1e6} if now_ns else stages
 
 
 class PipelineMonitor:

@@ -132,20 +132,13 @@ def class_drops(candidate: Measured, reference: Measured, table: ClassTable) -> 
     for source, matrices in candidate.confusions.items():
         count = len(matrices)
         draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLINGS)
-        lost = _iou_of_draws(reference.confusions[source], draws) - _iou_of_draws(matrices, draws)
+        drawn = (np.tensordot(draws, each, 1) for each in (reference.confusions[source], matrices))
+        before, after = map(iou, drawn)
         drops = iou(reference.confusions[source].sum(0)) - iou(matrices.sum(0))
-        sure = np.mean(lost > 0, axis=0) >= SURE
+        sure = np.mean(before - after > 0, axis=0) >= SURE
         names = [f"{entry.name} on {source}" for entry in table.classes]
         found |= {names[index]: float(drops[index]) for index in np.flatnonzero(sure & (drops > 0))}
     return found
-
-
-def _iou_of_draws(matrices: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N, n, n) confusions and (B, N) how often every image is drawn → (B, n) IoU, NaN where a class is not there."""
-    hits = np.diagonal(matrices, axis1=1, axis2=2)
-    unions = matrices.sum(1) + matrices.sum(2) - hits
-    hit, union = draws @ hits, draws @ unions
-    return np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
 
 
 def _obstacle_to_ground(

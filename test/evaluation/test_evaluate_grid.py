@@ -22,13 +22,13 @@ from seg_perception.core.camera import Camera
 from seg_perception.core.errors import DataError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.mapper_config import MapperConfig
+from seg_perception.core.metrics import GRID_SHARES
 from seg_perception.evaluation import grid_kitti, grid_nuscenes, grid_rellis
-from seg_perception.evaluation.grid_bands import BANDS, FIGURES, BandScores, nested
+from seg_perception.evaluation.grid_bands import BANDS, BandScores, nested
 from seg_perception.evaluation.grid_nuscenes import BOX_TABLE, Box, Sample, Shot
 from seg_perception.evaluation.grid_pose_error import DISTURBANCES
 from seg_perception.evaluation.grid_table import tables
 from seg_perception.evaluation.ipm_baseline import InversePerspectiveMapper
-from seg_perception.simulation.truth import GridTruth
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 ROAD, WALL = 1, 2
@@ -82,15 +82,10 @@ def test_scores_fall_into_their_bands() -> None:
     everywhere = np.ones((60, 60), bool)
     occupied = distance > 10.0
     scores = BandScores()
-    scores.update(
-        spec,
-        np.where(distance > 15.0, 0, 100).astype(np.int8),
-        GridTruth(occupied, ~occupied, everywhere),
-        everywhere,
-        (2.0, 0.0),
-    )
+    occupancy = np.where(distance > 15.0, 0, 100).astype(np.int8)
+    scores.update(occupancy, occupied, ~occupied, everywhere, everywhere, distance)
     figures = scores.figures()
-    assert list(figures) == list(BANDS) and all(set(band) == set(FIGURES) for band in figures.values())
+    assert list(figures) == list(BANDS) and all(set(band) == set(GRID_SHARES) for band in figures.values())
     assert figures["10-15"]["occupied_recall"] == 1.0 and figures["15-25"]["false_free"] == 1.0
     assert figures["5-10"]["false_occupied"] == 1.0 and figures["5-10"]["occupied_recall"] is None
     assert figures["0-15"]["false_free"] == 0.0 and figures["0-15"]["hidden_unknown"] is None
@@ -218,7 +213,7 @@ def test_command_writes_every_figure_and_says_what_it_skipped(finished: tuple[Pa
         assert set(masks) == {"ours", "baseline"}
         for bands in masks.values():
             assert list(bands) == ["0-5", "5-10", "10-15", "15-25", "0-15"]
-            assert all(set(band) == set(FIGURES) for band in bands.values())
+            assert all(set(band) == set(GRID_SHARES) for band in bands.values())
     assert metrics["simulation"]["true_masks"]["ours"]["0-15"]["free_recall"] > 0.5
     assert list(metrics["pitch_error"]) == ["0.5", "1", "2", "height_5_percent"]
     for part in ("kitti", "nuscenes", "rellis"):
