@@ -122,11 +122,11 @@ class ClassTable:
         """(H, W) uint8 ids → (H, W, 3) uint8 BGR."""
         return cv2.applyColorMap(mask, self.palette_bgr)
 
-    def overlay(self, image_bgr: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.5) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 BGR: the mask's colours over the image, resized to the mask's size."""
+    def overlay(self, image_bgr: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 BGR: the mask's colours half over the image, resized to the mask's size."""
         if image_bgr.shape[:2] != mask.shape:
             image_bgr = cv2.resize(image_bgr, mask.shape[::-1], interpolation=cv2.INTER_AREA)
-        return cv2.addWeighted(image_bgr, 1.0 - alpha, self.colorize(mask), alpha, 0.0)
+        return cv2.addWeighted(image_bgr, 0.5, self.colorize(mask), 0.5, 0.0)
 
     def _lut(self, value: Any, default: int) -> NDArray[np.uint8]:
         lut = np.full(256, default, np.uint8)

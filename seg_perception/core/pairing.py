@@ -100,7 +100,7 @@ class CameraInfos:
         info = self._infos.get(stamp_ns) or next(
             (i for i in newest if (i.width, i.height) == (width, height)), newest[0]
         )
-        if self._camera is None or self._source is None or not _same_calibration(info, self._source):
+        if self._camera is None or not _same_calibration(info, self._source):
             self._camera, self._source = camera_from_info(info, rectified=self._rectified), info
         if (self._camera.width, self._camera.height) != (width, height):
             raise CameraError(

@@ -49,7 +49,7 @@ class PoseSource(Protocol):
         """Raises PoseNotYetError where waiting may help, else TransformError."""
 
     def time_went_back(self, stamp_ns: int) -> None:
-        """Time starts again at `stamp_ns`: forget poses at least of the time after it."""
+        """Time starts again at `stamp_ns`: forget the poses of the time before; those of the new one may stay."""
 
 
 class TreePoses(PoseSource, Protocol):
@@ -152,7 +152,7 @@ class OdometryPoses:
         return CameraPose(world_from_base @ mount, world_from_base)
 
     def time_went_back(self, stamp_ns: int) -> None:
-        self._buffer.forget_after(stamp_ns + JUMP_NS)
+        self._buffer.forget_after(stamp_ns + JUMP_NS)  # odometry may have begun anew before the masks
 
     def _check_frame(self, field: str, given: str, parameter: str, expected: str) -> None:
         if given and given.lstrip("/") != expected.lstrip("/"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from seg_perception.core.errors import DataError
@@ -10,15 +10,15 @@ from seg_perception.core.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
-def pictures(paths: Iterable[Path], suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """What has these suffixes (lower case), sorted, but for folders and hidden files, like macOS's ._name.jpg.
+def pictures(paths: Iterable[Path]) -> list[Path]:
+    """What has one of IMAGE_SUFFIXES, in any case, sorted, but for folders and hidden files, like macOS's ._name.jpg.
 
     A link that leads nowhere is among them: it is missing, and not to be passed over.
     """
     return sorted(
         path
         for path in paths
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     )
 
 

@@ -14,11 +14,11 @@ from seg_perception.core import pose
 from seg_perception.core.camera import Camera
 from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import CameraError, DataError, TransformError
-from seg_perception.core.messages import camera_from_info, pose_from_msg
+from seg_perception.core.messages import camera_from_info, pose_from_msg, stamp_to_ns
 from seg_perception.core.poses import PoseBuffer
 from seg_perception.core.transform_tree import TransformTree
-from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
-from seg_perception.evaluation.material import EncodedImage, Frame, Motion, Mount, RawImage
+from seg_perception.evaluation.bags import Bag, open_bag
+from seg_perception.evaluation.material import Frame, Motion, Mount, image_of
 
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": False, "sensor_msgs/msg/CompressedImage": True}
 _BASE_FRAMES = ("base_link", "base_footprint")
@@ -39,7 +39,7 @@ class _Odometry(NamedTuple):
     def of(cls, message: Any, received: int) -> _Odometry:
         """Of a nav_msgs/Odometry; when it was recorded, ns, counts where it has no stamp. Raises TransformError."""
         twist, placed = message.twist.twist, pose_from_msg(message.pose.pose)
-        return cls(stamp_ns(message.header) or received, placed, twist.linear.x, twist.angular.z)
+        return cls(stamp_to_ns(message.header.stamp) or received, placed, twist.linear.x, twist.angular.z)
 
 
 class BagMaterial:
@@ -67,14 +67,14 @@ class BagMaterial:
             for topic in self._topics:
                 camera = self._cameras[topic]
                 for _, received, message in bag.messages([topic]):
-                    motion = self._motion(stamp_ns(message.header) or received)
-                    yield Frame(_image(message, self.compressed), message.header.frame_id, camera, motion)
+                    motion = self._motion(stamp_to_ns(message.header.stamp) or received)
+                    yield Frame(image_of(message, self.compressed), message.header.frame_id, camera, motion)
 
     def stems(self) -> list[str]:
         """Stamps, ns; of the camera that `evaluate` takes alone, as the others may have images of the same stamps."""
         labelled = _front(self._topics)
         with open_bag(self._path) as bag:
-            stamps = [(t, stamp_ns(m.header)) for topic in self._topics for t, _, m in bag.messages([topic])]
+            stamps = [(t, stamp_to_ns(m.header.stamp)) for topic in self._topics for t, _, m in bag.messages([topic])]
         return [str(stamp) if stamp and topic == labelled else "" for topic, stamp in stamps]
 
     def _read_surroundings(self, bag: Bag) -> None:
@@ -160,10 +160,3 @@ def _front(topics: list[str]) -> str:
 
 def _frame_id(bag: Bag, topic: str) -> str:
     return str(next(bag.messages([topic]))[2].header.frame_id)
-
-
-def _image(message: Any, compressed: bool) -> RawImage | EncodedImage:
-    data = memoryview(message.data)
-    if compressed:
-        return EncodedImage(message.format, data)
-    return RawImage(message.height, message.width, message.encoding, message.is_bigendian, message.step, data)

@@ -17,7 +17,6 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from rosbags.typesys.store import Typestore
 
 from seg_perception.core.errors import DataError, one_line
-from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.yaml_file import load_yaml
 from seg_perception.evaluation.bag_rescue import ZSTD_SUFFIXES, RescuedMcap, decompress_file, decompress_message
 
@@ -108,7 +107,7 @@ def open_bag(path: Path) -> Iterator[Bag]:
         if path.is_dir() and (path / "metadata.yaml").is_file() and len(_files(path)) < 2:
             try:
                 reader = stack.enter_context(Ros2Reader(path))
-            except Exception as error:  # noqa: BLE001 (as above)
+            except Exception as error:  # noqa: BLE001 (rosbags raises what it likes for a damaged file)
                 damage.append(f"{path / 'metadata.yaml'} does not help ({one_line(error)}); read its files instead")
             else:
                 yield Bag({path: reader}, path, damage)
@@ -192,8 +191,3 @@ def _until_damaged(stored: Iterator[Stored], path: Path, damage: list[str]) -> I
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: cannot be read as a bag from here on ({one_line(error)}); was its recording closed?")
-
-
-def stamp_ns(header: Any) -> int:
-    """Stamp of a std_msgs/Header, ns."""
-    return stamp_to_ns(header.stamp)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.messages import image_to_mask
+from seg_perception.core.messages import image_to_mask, stamp_to_ns
 from seg_perception.core.writable import make_folder
 from seg_perception.engines.base import Segmentation
-from seg_perception.evaluation.bags import open_bag, stamp_ns
+from seg_perception.evaluation.bags import open_bag
 from seg_perception.evaluation.evaluate_frame import Frame
 from seg_perception.evaluation.evaluate_output import OUTPUT_BAG, topic
 from seg_perception.evaluation.result_files import (
@@ -143,7 +143,7 @@ def _masks(bag: Path) -> Iterator[tuple[tuple[str, int], Segmentation]]:
                 if not is_mask:
                     confidences[camera] = plane  # written before its mask
                 elif camera in confidences:
-                    yield (camera, stamp_ns(message.header)), Segmentation(plane, confidences[camera])
+                    yield (camera, stamp_to_ns(message.header.stamp)), Segmentation(plane, confidences[camera])
     except DataError:
         return  # that is where it was interrupted
 

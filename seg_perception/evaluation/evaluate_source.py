@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from seg_perception.core.camera_topics import beside, is_rectified
 from seg_perception.core.errors import DataError
+from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.stems import IMAGE_SUFFIXES, by_stem, pictures
 from seg_perception.evaluation.bag_material import camera_topics
-from seg_perception.evaluation.bags import Bag, open_bag, stamp_ns
+from seg_perception.evaluation.bags import Bag, open_bag
 from seg_perception.evaluation.evaluate_frame import UNDECODABLE, ZERO_STAMP, Frame
 from seg_perception.evaluation.evaluate_robot import Robot
 
@@ -126,7 +127,7 @@ class BagSource:
             yield from self._broken(index, broken, received)
 
     def _frame(self, index: int, topic: str, received: int, message: Any) -> Frame:
-        stamp, header = stamp_ns(message.header), message.header
+        stamp, header = stamp_to_ns(message.header.stamp), message.header
         source, stems = (message, topic in self._compressed), (str(stamp), f"{index:06d}")
         frame = Frame(
             index, self.name, self._images[topic], stamp or received, received, header.frame_id, source, stems

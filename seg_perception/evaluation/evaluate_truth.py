@@ -23,7 +23,7 @@ from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
 from seg_perception.evaluation.evaluate_source import LABELS, Event
 from seg_perception.evaluation.grid_bands import BandScores
-from seg_perception.evaluation.sight import SeenCells, Sight
+from seg_perception.evaluation.sight import SeenInWindow, Sight
 
 _KEPT = 128  # more than frames of a camera wait
 
@@ -190,11 +190,11 @@ class MeasuredGround:
     """Scores frames against truth that is known at their time: occupied and free cells."""
 
     def __init__(self) -> None:
-        self._seen = SeenCells()
+        self._seen = SeenInWindow()
 
     def start_anew(self) -> None:
         """What was visible was so in another world."""
-        self._seen = SeenCells()
+        self._seen = SeenInWindow()
 
     def finish(self) -> None:
         """Nothing is left to do."""

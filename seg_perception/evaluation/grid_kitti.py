@@ -15,7 +15,7 @@ from seg_perception.core.grid import FREE_BELOW, UNKNOWN, GridSpec
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
 from seg_perception.core.pictures import require_picture
-from seg_perception.core.pose import Transform
+from seg_perception.core.pose import BODY_FROM_OPTICAL, Transform
 
 TRUE_WIDTH_M = {8: 2.75, 12: 2.80, 16: 2.90, 20: 2.95, 30: 3.00, 40: 3.00}
 """Distance ahead of the camera → width of the ego lane, m, measured in the image by hand."""
@@ -32,7 +32,6 @@ _TABLE = ClassTable.from_dicts(
         {"id": _ELSEWHERE, "name": "elsewhere", "color": [0, 0, 0], "cost": 60, "kind": "ground"},
     ]
 )
-_WORLD_FROM_ROAD = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,4 +75,4 @@ def _calibration(path: Path) -> tuple[NDArray[np.float64], Transform]:
     # P2 takes points of the rectified frame, which is camera 0's; camera 2 sits a few centimetres beside it.
     rectified_from_optical = np.eye(4)
     rectified_from_optical[:3, 3] = -np.linalg.solve(matrix, projection[:, 3])
-    return matrix, _WORLD_FROM_ROAD @ road_from_rectified @ rectified_from_optical
+    return matrix, BODY_FROM_OPTICAL @ road_from_rectified @ rectified_from_optical

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +118,14 @@ def open_material(path: Path, topic: str = "") -> Material:
     if path.is_dir():
         return FolderMaterial(path)
     raise DataError(f"{path}: neither a rosbag2 nor a folder of images; check the path")
+
+
+def image_of(message: Any, compressed: bool) -> RawImage | EncodedImage:
+    """Of a sensor_msgs/Image or CompressedImage."""
+    data = memoryview(message.data)
+    if compressed:
+        return EncodedImage(message.format, data)
+    return RawImage(message.height, message.width, message.encoding, message.is_bigendian, message.step, data)
 
 
 def decode(image: RawImage | EncodedImage) -> NDArray[np.uint8] | None:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _POLL_S = 0.1
+_QUEUED = 4
+"""So many items may a stage be ahead of the next one."""
 _AHEAD = 2
 """So many items per worker are under way, so that none waits for the order."""
 
@@ -56,13 +58,9 @@ def _is_done(future: Future[object] | None) -> bool:
 
 
 class Stages:
-    """The threads of a pipeline; leaving the context ends them, wherever they are, and waits for it.
+    """The threads of a pipeline; leaving the context ends them, wherever they are, and waits for it."""
 
-    depth: how many items a stage may be ahead of the next one.
-    """
-
-    def __init__(self, depth: int = 4) -> None:
-        self._depth = depth
+    def __init__(self) -> None:
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -76,7 +74,7 @@ class Stages:
 
     def run(self, items: Iterable[T]) -> Iterator[T]:
         """The items, produced in a thread. What producing them raises is raised here, after the items before it."""
-        waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(self._depth)
+        waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(_QUEUED)
 
         def put(entry: tuple[bool, Any]) -> None:
             while not self._stopped.is_set():

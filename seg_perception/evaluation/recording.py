@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_perception.core.grid import GridSpec
-from seg_perception.evaluation.bags import open_bag, stamp_ns
-from seg_perception.evaluation.material import EncodedImage, RawImage, decode
+from seg_perception.core.messages import stamp_to_ns
+from seg_perception.evaluation.bags import open_bag
+from seg_perception.evaluation.material import decode, image_of
 
 IMAGE, COMPRESSED = "/image", "/image/compressed"
 MASK, CONFIDENCE, OVERLAY = "/segmentation/mask", "/segmentation/confidence", "/segmentation/overlay"
@@ -45,10 +46,9 @@ TOPICS = (
 
 @dataclass(frozen=True)
 class GridMessage:
-    """stamp, received: ns. occupancy: (h, w) int8, -1 unknown, 0..100."""
+    """stamp: ns. occupancy: (h, w) int8, -1 unknown, 0..100."""
 
     stamp: int
-    received: int
     spec: GridSpec
     occupancy: NDArray[np.int8]
 
@@ -77,13 +77,7 @@ class Recording:
     def images(self, topic: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """(stamp, (H, W, 3) uint8 BGR); images of encodings that `decode` does not know are left out."""
         for stamp, _, message in self._stamped(topic):
-            image: RawImage | EncodedImage
-            if topic.endswith("/compressed"):
-                image = EncodedImage(message.format, memoryview(message.data))
-            else:
-                layout = (message.height, message.width, message.encoding, message.is_bigendian, message.step)
-                image = RawImage(*layout, memoryview(message.data))
-            pixels = decode(image)
+            pixels = decode(image_of(message, topic.endswith("/compressed")))
             if pixels is not None:
                 yield stamp, pixels
 
@@ -104,4 +98,4 @@ class Recording:
     def _stamped(self, topic: str) -> Iterator[tuple[int, int, Any]]:
         with open_bag(self._path) as bag:
             for _, received, message in bag.messages([topic]):
-                yield stamp_ns(message.header), received, message
+                yield stamp_to_ns(message.header.stamp), received, message

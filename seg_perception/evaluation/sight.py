@@ -77,7 +77,7 @@ class Sight:
         return c * dx + s * dy, c * dy - s * dx
 
 
-class SeenCells:
+class SeenInWindow:
     """Which cells of a rolling grid were visible at any time since they came into it."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -59,8 +59,14 @@ def _without_source_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def verify(deployed: nn.Module, model: bytes, spec: InputSpec, images: Sequence[NDArray[np.uint8]]) -> float:
-    """Lowest share of equal mask pixels over the images (H, W, 3) uint8. Raises ExportError below MIN_AGREEMENT."""
+def require_agreement(shares: Sequence[float], refused: Callable[[str], Exception]) -> None:
+    """shares: of each image's pixels, on which two forms of a network agree. Raises `refused` below MIN_AGREEMENT."""
+    if min(shares) < MIN_AGREEMENT:
+        raise refused(f"on {min(shares):.2%} of the pixels, needed: {MIN_AGREEMENT:.1%}")
+
+
+def verify(deployed: nn.Module, model: bytes, spec: InputSpec, images: Sequence[NDArray[np.uint8]]) -> None:
+    """The graph's masks of the images, (H, W, 3) uint8, are the network's. Raises ExportError."""
     engine = OnnxRuntimeEngine(model, spec, Runtime("cpu"))
     shares = []
     for image in images:
@@ -70,12 +76,14 @@ def verify(deployed: nn.Module, model: bytes, spec: InputSpec, images: Sequence[
         same = found.mask == mask[0].numpy()
         same &= np.abs(found.confidence.astype(int) - confidence[0].numpy().astype(int)) <= 2
         shares.append(float(same.mean()))
-    if min(shares) < MIN_AGREEMENT:
-        raise ExportError(
-            f"the ONNX graph agrees with the network on {min(shares):.2%} of the pixels, needed: {MIN_AGREEMENT:.1%}; "
-            "an operator is exported wrongly: try another version of torch"
-        )
-    return min(shares)
+    require_agreement(shares, disagreement)
+
+
+def disagreement(where: str) -> ExportError:
+    """Of the graph that torch has written."""
+    return ExportError(
+        f"the ONNX graph agrees with the network {where}; an operator is exported wrongly: try another version of torch"
+    )
 
 
 def halve_weights(model: bytes) -> bytes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seg_perception.core.errors import ExportError
 from seg_perception.core.writable import require_writable, writing
 from seg_perception.models.deploy import Deployed
-from seg_perception.training.export import MIN_AGREEMENT
+from seg_perception.training.export import require_agreement
 
 Images = Sequence[NDArray[np.uint8]]
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -58,11 +58,8 @@ def _compare(name: str, deployed: Deployed, infer: Infer, images: Images) -> Non
         with torch.inference_mode():
             mask, _ = deployed(torch.from_numpy(image)[None])
         shares.append(float(np.mean(infer(image) == mask[0].numpy())))
-    if min(shares) < MIN_AGREEMENT:
-        raise ExportError(
-            f"{name}: masks agree with the network's on {min(shares):.2%} of the pixels, needed: {MIN_AGREEMENT:.1%}; "
-            "an operator is converted wrongly: try another version of the library"
-        )
+    advice = "an operator is converted wrongly: try another version of the library"
+    require_agreement(shares, lambda where: ExportError(f"{name}: masks agree with the network's {where}; {advice}"))
 
 
 def _pt2(deployed: Deployed, graph: bytes, images: Images, path: Path) -> Infer:

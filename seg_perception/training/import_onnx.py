@@ -21,7 +21,7 @@ from seg_perception.core.errors import ModelImportError, one_line
 from seg_perception.engines.manifest import InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine
 from seg_perception.models.deploy import INVERSE_TEMPERATURE
-from seg_perception.training.export import MIN_AGREEMENT, OPSET
+from seg_perception.training.export import OPSET, require_agreement
 
 PREFIX = "network."
 """Before every name inside the network, so that none can be one of the contract's."""
@@ -270,22 +270,18 @@ def verify(
     preprocessing: Preprocessing,
     n_classes: int,
     images: Sequence[NDArray[np.uint8]],
-) -> float:
-    """Lowest share of pixels on which the wrapped graph and the network as it came agree.
+) -> None:
+    """The wrapped graph decides as the network as it came.
 
-    images: (H, W, 3) uint8 BGR of the input's size. Raises ModelImportError below MIN_AGREEMENT.
+    images: (H, W, 3) uint8 BGR of the input's size. Raises ModelImportError.
     """
     engine = OnnxRuntimeEngine(wrapped, InputSpec(network.width, network.height), Runtime("cpu"))
     shares = []
     for image in images:
         expected = network.decide(preprocessing.apply(image), n_classes)
         shares.append(float(np.mean(engine.infer(image).mask == expected)))
-    if min(shares) < MIN_AGREEMENT:
-        raise network.error(
-            f"the wrapped graph agrees with it on {min(shares):.2%} of the pixels, needed: {MIN_AGREEMENT:.1%}; "
-            f"export it again with opset {OPSET}"
-        )
-    return min(shares)
+    advice = f"export it again with opset {OPSET}"
+    require_agreement(shares, lambda where: network.error(f"the wrapped graph agrees with it {where}; {advice}"))
 
 
 class _Graph:

@@ -18,8 +18,8 @@ from torchvision import models
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 from transformers.utils import cached_file
 
-from seg_perception.core.errors import ExportError, ModelImportError, one_line
-from seg_perception.training.export import MIN_AGREEMENT, to_onnx
+from seg_perception.core.errors import ModelImportError, one_line
+from seg_perception.training.export import disagreement, require_agreement, to_onnx
 from seg_perception.training.import_onnx import Network, Preprocessing
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -46,10 +46,10 @@ class Checkpoint:
         content = to_onnx(self.network, torch.zeros((1, 3, height, width)), "pixels", ["logits"])
         return onnx.load_from_string(content)
 
-    def verify(self, network: Network, preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> float:
-        """Lowest share of logits' pixels on which torch and `network`, made by `to_onnx`, agree.
+    def verify(self, network: Network, preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> None:
+        """`network`, made by `to_onnx`, decides as torch does.
 
-        images: (H, W, 3) uint8 BGR of the input's size. Raises ExportError below MIN_AGREEMENT.
+        images: (H, W, 3) uint8 BGR of the input's size. Raises ExportError.
         """
         shares = []
         for image in images:
@@ -57,12 +57,7 @@ class Checkpoint:
             with torch.inference_mode():
                 expected = self.network(torch.from_numpy(pixels).permute(0, 3, 1, 2)).argmax(1).numpy()
             shares.append(float(np.mean(network.run(pixels).argmax(1) == expected)))
-        if min(shares) < MIN_AGREEMENT:
-            raise ExportError(
-                f"the ONNX graph agrees with the network on {min(shares):.2%} of the pixels, needed: "
-                f"{MIN_AGREEMENT:.1%}; an operator is exported wrongly: try another version of torch"
-            )
-        return min(shares)
+        require_agreement(shares, disagreement)
 
 
 def from_transformers(source: str) -> Checkpoint:

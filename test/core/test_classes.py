@@ -31,8 +31,8 @@ def test_colours_come_out_as_bgr() -> None:
 
 def test_an_overlay_has_the_size_of_the_mask() -> None:
     table = ClassTable.from_dicts([ROAD])
-    overlay = table.overlay(np.full((100, 200, 3), 200, np.uint8), np.full((10, 20), 3, np.uint8), alpha=1.0)
-    np.testing.assert_array_equal(overlay, np.broadcast_to([127, 64, 128], (10, 20, 3)))
+    overlay = table.overlay(np.full((100, 200, 3), 200, np.uint8), np.full((10, 20), 3, np.uint8))
+    np.testing.assert_array_equal(overlay, np.broadcast_to([164, 132, 164], (10, 20, 3)))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from seg_perception.core.errors import DataError
+from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.share import share_folder
 from seg_perception.evaluation.bag_writer import BagWriter, define
-from seg_perception.evaluation.bags import open_bag, stamp_ns
+from seg_perception.evaluation.bags import open_bag
 
 STORE = get_typestore(Stores.LATEST)
 Header, Time = STORE.types["std_msgs/msg/Header"], STORE.types["builtin_interfaces/msg/Time"]
@@ -43,7 +44,7 @@ def test_messages_come_back_in_order_with_their_times(bag: Path) -> None:
         assert (opened.count("/image"), opened.count("/never"), opened.count("/unknown")) == (3, 0, 0)
         found = list(opened.messages(["/image", "/never"]))
     assert [(topic, received) for topic, received, _ in found] == [("/image", 1000 + i) for i in range(3)]
-    assert [stamp_ns(message.header) for *_, message in found] == [i * 1_000_000_000 + 5 for i in range(3)]
+    assert [stamp_to_ns(message.header.stamp) for *_, message in found] == [i * 1_000_000_000 + 5 for i in range(3)]
     assert [int(message.data[0]) for *_, message in found] == [0, 10, 20]
 
 
@@ -274,7 +275,7 @@ def test_ros_1_bags_are_read_with_the_names_of_ros_2(tmp_path: Path) -> None:
     with open_bag(path) as opened:
         assert opened.topics["/camera_info"] == "sensor_msgs/msg/CameraInfo"
         (_, received, message) = next(opened.messages(["/camera_info"]))
-    assert received == 5 and stamp_ns(message.header) == 7_000_000_008
+    assert received == 5 and stamp_to_ns(message.header.stamp) == 7_000_000_008
     assert message.k[8] == 8.0 and message.width == 6
 
 

@@ -71,7 +71,7 @@ def perfect(stamp: int, index: int, grid: GridSpec) -> GridMessage:
         truth = Street().truth(frame, grid)
         cells[truth.visible & truth.free] = 0
         cells[truth.visible & truth.occupied] = 100
-    return GridMessage(stamp, stamp, grid, cells)
+    return GridMessage(stamp, grid, cells)
 
 
 def figures(messages: list[GridMessage], frames: dict[int, int]) -> dict[str, float]:
@@ -89,7 +89,7 @@ def test_a_perfect_grid_has_perfect_figures_also_when_frames_led_to_no_grid() ->
 
 def test_a_grid_that_calls_everything_free_is_found_out() -> None:
     cells = np.zeros((SIZE, SIZE), np.int8)
-    result = figures([GridMessage(14, 14, spec(), cells)], {10 + i: i for i in range(5)})
+    result = figures([GridMessage(14, spec(), cells)], {10 + i: i for i in range(5)})
     assert (result["false_free"], result["occupied_recall"], result["hidden_unknown"]) == (1.0, 0.0, 0.0)
 
 

@@ -32,7 +32,7 @@ from seg_perception.evaluation.evaluate_resume import EarlierMasks
 from seg_perception.evaluation.evaluate_robot import Robot
 from seg_perception.evaluation.evaluate_source import TRUTH, Event
 from seg_perception.evaluation.evaluate_truth import Hindsight, LabelFiles, Truth
-from seg_perception.evaluation.sight import SeenCells, Sight, overlap
+from seg_perception.evaluation.sight import SeenInWindow, Sight, overlap
 
 SPEC = GridSpec(0.2, 200, 200, -20.0, -20.0)
 CAMERA = Camera(320, 240, np.array([[160.0, 0.0, 159.5], [0.0, 160.0, 119.5], [0.0, 0.0, 1.0]]))
@@ -282,7 +282,7 @@ def test_windows_overlap_where_their_cells_are_the_same(before, now):
 
 
 def test_what_was_seen_is_remembered_while_it_stays_in_the_window():
-    seen, nothing = SeenCells(), np.zeros((4, 4), np.bool_)
+    seen, nothing = SeenInWindow(), np.zeros((4, 4), np.bool_)
     here = nothing.copy()
     here[1, 2] = True
     assert seen.update(GridSpec(1.0, 4, 4, 0.0, 0.0), here).sum() == 1
