@@ -43,12 +43,18 @@ class MapperConfig:
     hidden_half_life: float = 0.14
     """The same for cells that an obstacle hides from a camera at work."""
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Of the grid, along x and along y."""
+        return round(self.size_x / self.resolution), round(self.size_y / self.resolution)
+
     def require_usable(self) -> None:
         """Raises GridError where a value is out of its range, or values contradict each other."""
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise GridError(f"{name} is {getattr(self, name):g}; allowed: {low:g} to {high:g}")
-        cells = round(self.size_x / self.resolution) * round(self.size_y / self.resolution)
+        along_x, along_y = self.cells
+        cells = along_x * along_y
         if not 1 <= cells <= MOST_CELLS:
             raise GridError(
                 f"resolution {self.resolution:g}, size_x {self.size_x:g}, size_y {self.size_y:g} make {cells} cells; "

@@ -58,9 +58,7 @@ class GridMapper:
 
     def __init__(self, table: ClassTable, config: MapperConfig) -> None:
         self.table = table
-        self._grid = RollingGrid(
-            config.resolution, round(config.size_x / config.resolution), round(config.size_y / config.resolution)
-        )
+        self._grid = RollingGrid(config.resolution, *config.cells)
         self._codes = ClassCodes()
         self._maps: dict[str, PolarMap] = {}
         self._seen: dict[str, float] = {}

@@ -15,6 +15,7 @@ from seg_perception.core.classes import ClassTable, Kind
 from seg_perception.core.mapper_config import MapperConfig
 from seg_perception.core.mapping import GridMapper
 from seg_perception.evaluation.latency import percentiles_ms
+from seg_perception.evaluation.one_thread import opencv_in_its_callers_thread
 
 _CAMERA = Camera(640, 360, np.array([[420.0, 0, 319.5], [0, 420.0, 179.5], [0, 0, 1]]))
 _SIZE = 60.0
@@ -45,15 +46,11 @@ def time_grid(table: ClassTable, repetitions: int) -> dict[str, object]:
 
     With several cameras, an update takes in one mask of each.
     """
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with opencv_in_its_callers_thread():
         updates = {case.name: percentiles_ms(_time(case, table, repetitions)[1:]) for case in _CASES}
         first = percentiles_ms([_time(_CASES[0], table, 1)[0] for _ in range(max(5, repetitions // 10))])
         mapper = _mapper(_CASES[0], table)
         occupancy = percentiles_ms([_timed(lambda: mapper.occupancy(0.0)) for _ in range(repetitions)])
-    finally:
-        cv2.setNumThreads(threads)
     return {"mask": "640x360", "update_ms": updates, "first_update_with_lookup_ms": first, "occupancy_ms": occupancy}
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon
 from numpy.typing import NDArray
@@ -74,7 +73,6 @@ def draw_overview(
     """Write a PNG, one row per moment."""
     columns = 1 + max(len(moment.grids) for moment in moments)
     figure = Figure(figsize=(5.4 + 4.1 * (columns - 1), _ROW_INCHES * len(moments) + 1.75), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
     height = figure.get_figheight()
     axes = figure.subplots(
         len(moments),
@@ -109,7 +107,6 @@ def draw_gallery(path: Path, words: Words, moments: Sequence[Moment], table: Cla
     aspect = max(moment.overlay.shape[0] / moment.overlay.shape[1] for moment in moments)
     width = 7.2
     figure = Figure(figsize=(width * columns, rows * (width * aspect + 0.08) + 1.5), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
     height = figure.get_figheight()
     grid = {
         "left": 0.01,

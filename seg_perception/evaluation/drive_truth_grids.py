@@ -20,8 +20,7 @@ class DriveTruthGrids:
     def __init__(self, material: DriveMaterial, config: MapperConfig) -> None:
         self._material = material
         self._truth = DriveTruth(material)
-        cells_x, cells_y = round(config.size_x / config.resolution), round(config.size_y / config.resolution)
-        self._window = RollingGrid(config.resolution, cells_x, cells_y)
+        self._window = RollingGrid(config.resolution, *config.cells)
 
     def prepare(self, frames: int) -> None:
         """Find the truth of the first frames now, with a progress bar; it is kept on disk."""

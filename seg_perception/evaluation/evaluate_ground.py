@@ -17,8 +17,9 @@ from seg_perception.core.messages import stamp_to_ns
 from seg_perception.core.poses import JUMP_NS
 from seg_perception.core.waiting import NotYetError
 from seg_perception.evaluation.evaluate_frame import NO_TRUTH, Frame
+from seg_perception.evaluation.evaluate_poses import Poses
 from seg_perception.evaluation.evaluate_source import TRUTH, Event
-from seg_perception.evaluation.evaluate_truth import MeasuredGround, PoseLookup
+from seg_perception.evaluation.evaluate_truth import MeasuredGround
 from seg_perception.evaluation.sight import Sight
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -39,12 +40,12 @@ class TruthGrids(MeasuredGround):
         super().__init__()
         self._grids: deque[Any] = deque(maxlen=self._KEPT)
 
-    def note(self, event: Event, poses: PoseLookup) -> None:
+    def note(self, event: Event, poses: Poses) -> None:
         """Keep a grid."""
         if event.kind == TRUTH:
             self._grids.append(event.message)
 
-    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+    def pending(self, frame: Frame, poses: Poses) -> bool:
         """Until a grid of its stamp or a later one is there, and what tells where it lies."""
         later = (stamp_to_ns(grid.header.stamp) - frame.stamp_ns for grid in self._grids)
         if not any(0 <= ns <= JUMP_NS for ns in later):  # those much later are of before a jump back in time
@@ -52,7 +53,7 @@ class TruthGrids(MeasuredGround):
         grid = self._grid_of(frame)
         return grid is not None and _not_yet(lambda: poses.world_from(grid.header.frame_id, frame.stamp_ns))
 
-    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+    def score(self, frame: Frame, sight: Sight, poses: Poses) -> None:
         """Compare with the grid of its time."""
         assert frame.grid
         grid = self._grid_of(frame)
@@ -99,19 +100,19 @@ class TruthLidar(MeasuredGround):
         super().__init__()
         self._clouds: deque[Any] = deque(maxlen=self._KEPT)
 
-    def note(self, event: Event, poses: PoseLookup) -> None:
+    def note(self, event: Event, poses: Poses) -> None:
         """Keep a cloud."""
         if event.kind == TRUTH:
             self._clouds.append(event.message)
 
-    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+    def pending(self, frame: Frame, poses: Poses) -> bool:
         """Until a cloud of its stamp or a later one is there, and what tells where it was taken."""
         if all(stamp_to_ns(cloud.header.stamp) < frame.stamp_ns for cloud in self._clouds):
             return True
         header = self._cloud_of(frame).header
         return _not_yet(lambda: poses.at(stamp_to_ns(header.stamp), header.frame_id, None))
 
-    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+    def score(self, frame: Frame, sight: Sight, poses: Poses) -> None:
         """Compare with the cloud of its time."""
         assert frame.grid and frame.pose
         if not self._clouds or self._apart_ns(self._cloud_of(frame), frame) > self._NEAREST_NS:

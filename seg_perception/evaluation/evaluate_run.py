@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import cv2
 
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import DataError
@@ -32,6 +30,7 @@ from seg_perception.evaluation.evaluate_robot import Robot, robot_file
 from seg_perception.evaluation.evaluate_source import BagSource, BagTopics, FolderSource, Source
 from seg_perception.evaluation.evaluate_truth import Ground, Hindsight, LabelFiles, Labels, LabelTopic, Truth
 from seg_perception.evaluation.machine import machine
+from seg_perception.evaluation.one_thread import opencv_in_its_callers_thread
 from seg_perception.evaluation.overlap import Stages
 from seg_perception.evaluation.result_files import FRAMES_FILE, METRICS_FILE, read_frames, read_object, write_json
 
@@ -90,7 +89,7 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     with (
         writing(out, DataError),
         closing(output),
-        _opencv_in_its_callers_thread(),
+        opencv_in_its_callers_thread(),  # stages and engines keep the cores busy: what is shared out waits for them
         Stages() as stages,
         (out / FRAMES_FILE).open("w", encoding="utf-8", buffering=1) as lines,
     ):
@@ -114,17 +113,6 @@ def evaluate(request: Request, on_count: Progress, on_frames: Progress) -> dict[
     write_json(out / METRICS_FILE, metrics)
     clean_up(out)
     return metrics
-
-
-@contextmanager
-def _opencv_in_its_callers_thread() -> Iterator[None]:
-    """The stages and engines keep the cores busy; a picture that is shared out among threads waits for them."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _engines(request: Request, bundle: Bundle) -> list[Engine]:

@@ -16,24 +16,15 @@ from seg_perception.core.errors import SegPerceptionError
 from seg_perception.core.grid import GridSpec
 from seg_perception.core.messages import image_to_mask, stamp_to_ns
 from seg_perception.core.metrics import confusion
-from seg_perception.core.pose import Transform
-from seg_perception.core.poses import CameraPose
 from seg_perception.engines.resize import Resize
 from seg_perception.evaluation.evaluate_flicker import GridFlicker, MaskFlicker
 from seg_perception.evaluation.evaluate_frame import BAD_LABEL, NO_LABEL, Frame
+from seg_perception.evaluation.evaluate_poses import Poses
 from seg_perception.evaluation.evaluate_source import LABELS, Event
 from seg_perception.evaluation.grid_bands import BandScores
 from seg_perception.evaluation.sight import SeenInWindow, Sight
 
 _KEPT = 128  # more than frames of a camera wait
-
-
-class PoseLookup(Protocol):
-    """Poses by the recording, as `evaluate_grids.Poses` has them."""
-
-    def at(self, stamp_ns: int, frame_id: str, mount: Transform | None) -> CameraPose: ...
-
-    def world_from(self, frame_id: str, stamp_ns: int) -> Transform: ...
 
 
 class Labels(Protocol):
@@ -105,12 +96,12 @@ class Ground(Protocol):
 
     name: str
 
-    def note(self, event: Event, poses: PoseLookup) -> None: ...
+    def note(self, event: Event, poses: Poses) -> None: ...
 
-    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+    def pending(self, frame: Frame, poses: Poses) -> bool:
         """Whether the truth of a frame, or where it lies, may still come."""
 
-    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+    def score(self, frame: Frame, sight: Sight, poses: Poses) -> None:
         """Give a frame with a grid its grid_scores, now or later; `frame.unsettled` until then."""
 
     def start_anew(self) -> None:
@@ -134,17 +125,17 @@ class Truth:
         self._mask_flicker: dict[str, MaskFlicker] = {}
         self._grid_flicker = GridFlicker()
 
-    def note(self, event: Event, poses: PoseLookup) -> None:
+    def note(self, event: Event, poses: Poses) -> None:
         """Take in labels and truth from the recording."""
         if self._labels:
             self._labels.note(event)
         self._ground.note(event, poses)
 
-    def complete(self, frame: Frame, poses: PoseLookup) -> bool:
+    def complete(self, frame: Frame, poses: Poses) -> bool:
         """Whether nothing that belongs to a frame may still come."""
         return not ((self._labels and self._labels.pending(frame)) or self._ground.pending(frame, poses))
 
-    def score(self, frame: Frame, poses: PoseLookup) -> None:
+    def score(self, frame: Frame, poses: Poses) -> None:
         """Compare a frame that has its mask."""
         assert frame.segmentation
         flicker = self._mask_flicker.setdefault(frame.camera, MaskFlicker())
@@ -227,13 +218,13 @@ class Hindsight:
         self._waiting: deque[tuple[Frame, Sight, tuple[GridSpec, NDArray[np.int8]]]] = deque()
         self._path: deque[tuple[int, float, float]] = deque()
 
-    def note(self, event: Event, poses: PoseLookup) -> None:
+    def note(self, event: Event, poses: Poses) -> None:
         pass
 
-    def pending(self, frame: Frame, poses: PoseLookup) -> bool:
+    def pending(self, frame: Frame, poses: Poses) -> bool:
         return False
 
-    def score(self, frame: Frame, sight: Sight, poses: PoseLookup) -> None:
+    def score(self, frame: Frame, sight: Sight, poses: Poses) -> None:
         assert frame.pose and frame.grid
         x, y = frame.pose.world_from_base[:2, 3]
         insort(self._path, (frame.stamp_ns, float(x), float(y)))  # several cameras' images are not in order

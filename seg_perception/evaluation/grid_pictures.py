@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon
 from numpy.typing import NDArray
@@ -171,7 +170,6 @@ def _window(spec: GridSpec, x: tuple[float, float], y: tuple[float, float]) -> t
 
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     return figure
 
 

@@ -25,9 +25,8 @@ class InversePerspectiveMapper:
 
     def __init__(self, table: ClassTable, config: MapperConfig, camera: Camera, base_from_optical: Transform) -> None:
         """camera: at the size of the masks. Of the configuration, the grid's layout and range are used."""
-        cells = round(config.size_x / config.resolution), round(config.size_y / config.resolution)
         # The grid's log-odds serve as the state: -1 free, 0 unknown, 1 occupied.
-        self._grid = RollingGrid(config.resolution, *cells)
+        self._grid = RollingGrid(config.resolution, *config.cells)
         self._max_range = config.max_range
         self._foot = base_from_optical[:2, 3]
         self._pixel_from_ground = camera.matrix @ pose.inverse(base_from_optical)[:3, [0, 1, 3]]

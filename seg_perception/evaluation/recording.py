@@ -87,7 +87,7 @@ class Recording:
             info = message.info
             spec = GridSpec(info.resolution, info.width, info.height, info.origin.position.x, info.origin.position.y)
             cells = np.asarray(message.data, np.int8).reshape(info.height, info.width)
-            yield GridMessage(stamp, received, spec, cells)
+            yield GridMessage(stamp, spec, cells)
 
     def last(self, topic: str) -> Any:
         """The last message of a topic, or None."""

@@ -12,11 +12,11 @@ from seg_perception.core.classes import ClassTable
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.models.build import build
 from seg_perception.training import checkpoint
+from seg_perception.training.completion import complete
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation, inherit, load_teacher
-from seg_perception.training.finetune import complete
 from seg_perception.training.objective import Supervised
 from seg_perception.training.start import whole_network
 from seg_perception.training.trained import Trained
@@ -59,4 +59,4 @@ def run(args: argparse.Namespace) -> int:
         print(f"the encoders are the same: {inherited} tensors start as the teacher's")
     elif model.weights and not learned:
         trainer.start_from_weights()
-    return complete(trainer, args.out)
+    return complete(trainer, fabric, args.out)

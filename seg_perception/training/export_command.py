@@ -24,7 +24,7 @@ from seg_perception.evaluation.material import decode, open_material
 from seg_perception.models.build import InstanceClassifier
 from seg_perception.models.deploy import Deployed
 from seg_perception.training import checkpoint
-from seg_perception.training.calibration import calibrate
+from seg_perception.training.calibration import Calibration, calibrate
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import SIMULATION, Source, load_held_out, load_sources
 from seg_perception.training.export import export_onnx, verify
@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     verify(deployed, graph, spec, images)
     if args.format != BUNDLE:
         temperature = calibrate(GraphLogits(graph, args.threads), held_out).temperature
-        deployed, graph = Deployed(trained.network, temperature, offsets), set_temperature(graph, temperature)
-        written = write_format(args.format, deployed, graph, images, args.out)
+        deployed = Deployed(trained.network, temperature, offsets)
+        written = write_format(args.format, deployed, set_temperature(graph, temperature), images, args.out)
         print(f"wrote {', '.join(map(str, written))}; masks agree with the network's")
         return 0
 
@@ -108,11 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if args.torch:
         fitted = variants[0].confidence
         deployed = Deployed(trained.network, fitted.temperature if fitted else 1.0, offsets)
-        program = save_program(deployed, torch.from_numpy(trial.golden)[None])
-        try:
-            variants.append(trial.torch(program, fitted, args.accept))
-        except BundleError as error:
-            print(f"{TORCH} is refused: {error}")
+        variants += _torch_variant(trial, deployed, fitted, args.accept)
     provenance = _provenance(trained, offsets, reference, variants)
     scores = {f"miou {source}": round(score, 4) for source, score in reference.miou.items()}
     facts = CardFacts(
@@ -139,6 +135,16 @@ def run(args: argparse.Namespace) -> int:
         weights=weights,
     )
     return 0
+
+
+def _torch_variant(trial: Trial, deployed: Deployed, fitted: Calibration | None, accept: bool) -> list[Tried]:
+    """For the torch engine; none where that refuses it."""
+    program = save_program(deployed, torch.from_numpy(trial.golden)[None])
+    try:
+        return [trial.torch(program, fitted, accept)]
+    except BundleError as error:
+        print(f"{TORCH} is refused: {error}")
+        return []
 
 
 def _require_usable(args: argparse.Namespace) -> Path:

@@ -11,12 +11,12 @@ import torch
 from seg_perception.core.errors import TrainingError
 from seg_perception.models.build import PixelClassifier
 from seg_perception.training import checkpoint
+from seg_perception.training.completion import complete
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.distil import Distillation, load_teacher
 from seg_perception.training.objective import Supervised
-from seg_perception.training.train_command import EXIT_INTERRUPTED
 from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
 
@@ -67,16 +67,7 @@ def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifie
     trainer = Trainer(config, trained.table, train, validation, args.out, objective, network, fabric)
     if args.resume:
         trainer.resume()
-    return complete(trainer, args.out)
-
-
-def complete(trainer: Trainer, out: Path) -> int:
-    """Train to the end; 0 when the schedule was completed, 130 when a signal ended it (resume then)."""
-    if trainer.fit():
-        print(f"trained {trainer.step} steps; weights in {out / checkpoint.BEST}")
-        return 0
-    print(f"stopped at step {trainer.step}; go on with --resume")
-    return EXIT_INTERRUPTED
+    return complete(trainer, fabric, args.out)
 
 
 def shortened(config: TrainingConfig, steps: int, learning_rate: float | None) -> TrainingConfig:

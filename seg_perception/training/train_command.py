@@ -9,14 +9,13 @@ from pathlib import Path
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.memory import keep_freed_memory
 from seg_perception.training import checkpoint
+from seg_perception.training.completion import complete
 from seg_perception.training.config import TrainingConfig
 from seg_perception.training.data import load_held_out, load_sources
 from seg_perception.training.devices import fabric_of
 from seg_perception.training.start import whole_network
 from seg_perception.training.trained import Trained
 from seg_perception.training.trainer import Trainer
-
-EXIT_INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +49,4 @@ def run(args: argparse.Namespace) -> int:
         trainer.resume()
     elif config.model.weights and not network:
         trainer.start_from_weights()
-    completed = trainer.fit()
-    if fabric.is_global_zero:
-        done = f"trained {trainer.step} steps; weights in {args.out / checkpoint.BEST}"
-        print(done if completed else f"stopped at step {trainer.step}; go on with --resume")
-    return 0 if completed else EXIT_INTERRUPTED
+    return complete(trainer, fabric, args.out)
