@@ -25,7 +25,15 @@ from launch_ros.parameter_descriptions import ParameterValue
 from seg_perception.core.camera_topics import below, beside, compressed
 from seg_perception.core.errors import DataError
 from seg_perception.core.fastdds import large_images_profile, profile_variables, scarce_shared_memory
-from seg_perception.core.presets import camera_names, merged, preset, read_sections, require_addressed, robot_files
+from seg_perception.core.presets import (
+    camera_names,
+    merged,
+    preset,
+    read_sections,
+    require_addressed,
+    require_own_topics,
+    robot_files,
+)
 
 SHARE = Path(get_package_share_directory("seg_perception"))
 
@@ -43,11 +51,11 @@ DEFAULTS = {
     "depth": ("depth_registered/image_rect", "that of aligned depth, likewise, for robots with use_depth"),
     "image_transport": ("", "raw, compressed; empty: the robot's"),
     "odom": ("odom", "odometry, for robots whose TF does not reach the camera"),
-    "namespace": ("", "of the nodes and their topics; one for each camera"),
+    "namespace": ("", "of the nodes and their topics"),
     "params_file": ("", "YAML file whose parameters override the robot's"),
 }
 SWITCHES = {
-    "respawn": ("true", "a node that dies is started again; one that cannot start for its parameters ends the launch"),
+    "respawn": ("true", "a node that dies is started again; one whose parameters are not allowed ends the launch"),
     "autostart": ("true", "false: a lifecycle manager configures and activates the nodes"),
     "use_sim_time": ("false", "time comes from /clock"),
     "rviz": ("false", "show camera, overlay and grid in RViz"),
@@ -86,8 +94,10 @@ def nodes(context: LaunchContext) -> list[Action]:
     prefixes = {camera: "/".join(filter(None, (given["namespace"], camera))) for camera in cameras}
     names = [*(f"{prefix}/segmenter" for prefix in prefixes.values()), f"{given['namespace']}/grid_mapper"]
     pushed = context.launch_configurations.get("ros_namespace", "")  # by a launch file around this one
-    require_addressed(files, ["/" + f"{pushed}/{name}".strip("/").replace("//", "/") for name in names])
-    parameters = parameter_file(files)
+    full_names = ["/" + f"{pushed}/{name}".strip("/").replace("//", "/") for name in names]
+    require_addressed(files, full_names)
+    require_own_topics(cameras, {name: given[name] for name in ("image", "depth")})
+    parameters = parameter_file(files, full_names)
     switches: dict[str, object] = {name: given[name] == "true" for name in ("autostart", "use_sim_time")}
 
     def node(name: str, namespace: str, arguments: dict[str, object], remappings: Remappings) -> LifecycleNode:
@@ -136,12 +146,12 @@ def end_without_parameters(event: ProcessExited, context: LaunchContext) -> list
     return [LogInfo(msg=reason), EmitEvent(event=Shutdown(reason=reason))]
 
 
-def parameter_file(files: list[Path]) -> str:
+def parameter_file(files: list[Path], nodes: list[str]) -> str:
     """The robot's file, or one for the time of the launch that holds what the user's makes of it."""
     if len(files) == 1:
         return str(files[0])
     with tempfile.NamedTemporaryFile("w", prefix="seg_perception_", suffix=".yaml", delete=False) as file:
-        yaml.safe_dump(merged(map(read_sections, files)), file, sort_keys=False)
+        yaml.safe_dump(merged([read_sections(each) for each in files], nodes), file, sort_keys=False)
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name
 

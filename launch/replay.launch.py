@@ -38,7 +38,7 @@ from lifecycle_msgs.msg import Transition
 
 from seg_perception.core.camera_topics import below, beside, compressed
 from seg_perception.core.errors import DataError, SegPerceptionError
-from seg_perception.core.presets import camera_names, robot_files
+from seg_perception.core.presets import camera_names, require_own_topics, robot_files
 
 SHARE = Path(get_package_share_directory("seg_perception"))
 PERCEPTION = SHARE / "launch" / "perception.launch.py"
@@ -81,6 +81,7 @@ def replay(context: LaunchContext) -> list[Action]:
         raise DataError(f"out:={out} exists already; name another folder for the results")
     recorded = bag_topics(bag)
     names = camera_names(robot_files(SHARE, given["robot"], given["params_file"]))
+    require_own_topics(names, {name: given[name] for name in ("image", "depth")})
 
     def resolved(topic: str, prefix: str = "") -> str:
         return resolved_topic(below(prefix, topic), given["namespace"])
@@ -171,9 +172,12 @@ def bag_topics(bag: Path) -> dict[str, str]:
     metadata = bag / "metadata.yaml"
     if not metadata.is_file():
         raise DataError(f"bag:={bag}: no metadata.yaml there; give a rosbag2 folder (ros2 bag reindex repairs one)")
-    information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
-    topics = [entry["topic_metadata"] for entry in information["topics_with_message_count"]]
-    return {topic["name"]: topic["type"] for topic in topics}
+    try:
+        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+        topics = [entry["topic_metadata"] for entry in information["topics_with_message_count"]]
+        return {topic["name"]: topic["type"] for topic in topics}
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise DataError(f"bag:={bag}: metadata.yaml is damaged; `ros2 bag reindex` writes it anew") from error
 
 
 def image_topics(bag: Path, recorded: dict[str, str], images: list[str], wanted: str) -> tuple[str, list[str]]:

@@ -34,8 +34,9 @@ ros_is_sourced() { [[ -n ${ROS_DISTRO:-} ]] && "$PYTHON" -c 'import rclpy' 2>/de
 check_machine() {
     local missing=() packages=() debian=python3
     [[ ${PYTHON##*/} =~ ^python3\.[0-9]+$ ]] && debian=${PYTHON##*/}
+    [[ $PWD != *[[:space:]]* ]] || fail "there is a space in $PWD, with which colcon's files do not work; move the folder"
     need() { missing+=("$1") && packages+=("$2"); }
-    command -v "$PYTHON" >/dev/null || fail "$PYTHON not found" \
+    "$PYTHON" -V >/dev/null 2>&1 || fail "$PYTHON not found" \
         "install with: sudo apt-get update && sudo apt-get install -y $debian $debian-venv $debian-dev"
     ros_is_sourced || "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' ||
         fail "$PYTHON is $("$PYTHON" --version 2>&1), but 3.10 to 3.13 is needed; name one: make setup PYTHON=python3.12"
@@ -96,6 +97,7 @@ build() {
     step "colcon build" "see the compiler's message above" \
         colcon --log-base build/log build --symlink-install --base-paths . --event-handlers console_direct+ \
         --cmake-args -DPython3_FIND_VIRTUALENV=ONLY -DPython3_ROOT_DIR="$PWD/.venv"
+    .venv/bin/python -m compileall -q seg_perception  # else the first import changes the folders' times
 }
 
 mkdir -p build

@@ -48,31 +48,52 @@ def _sections_of(document: Mapping[str, Any]) -> Sections:
     return sections
 
 
-def merged(files: Iterable[Sections]) -> dict[str, Any]:
-    """One document of ROS parameters for several files, each overriding those before it.
+def merged(files: Sequence[Sections], nodes: Iterable[str]) -> dict[str, Any]:
+    """One document of ROS parameters for some nodes, by their full names; each file overrides all of those before it.
 
     A node that is given the files themselves keeps a value for each type, and reads integers first: 20 of the robot's
-    file would win over 12.5 of the user's.
+    file would win over 12.5 of the user's. Of sections that are for one node, rcl takes the last, however they are
+    called: in one file, those of the robot could stand after the user's.
     """
-    sections: Sections = {}
-    for file in files:
-        for name, parameters in file.items():
-            sections.setdefault(name, {}).update(parameters)
-    return {name: {"ros__parameters": parameters} for name, parameters in sections.items() if parameters}
+    document: dict[str, Any] = {}
+    for node in nodes:
+        values: dict[str, Any] = {}
+        for section, parameters in (entry for file in files for entry in file.items()):
+            if _addresses(section, node):
+                values.update(parameters)
+        if values:
+            document[node] = {"ros__parameters": values}
+    return document
 
 
 def require_addressed(files: Iterable[Path], nodes: Collection[str]) -> None:
-    """Raises DataError where a file has sections for nodes of a kind, as segmenter, but none for these nodes.
+    """Raises DataError where a file has sections for nodes of a kind, as segmenter, but none for these nodes, or where
+    it has none for any of them.
 
     nodes: their full names, as /front/segmenter. Sections for others may be there as well.
     """
     kinds = sorted({node.rpartition("/")[2] for node in nodes})
     for file in files:
+        sections = read_sections(file)
         for kind in kinds:
-            named = [section for section in read_sections(file) if section.rpartition("/")[2] == kind]
+            named = [section for section in sections if section.rpartition("/")[2] == kind]
             if named and not any(_addresses(section, node) for section in named for node in nodes):
                 meant = ", ".join(sorted(node for node in nodes if node.endswith(f"/{kind}")))
                 raise DataError(f"{file}: section {', '.join(named)} is not for {meant}; call it /**/{kind}")
+        if not any(_addresses(section, node) for section in sections for node in nodes):
+            there = f"its sections are {', '.join(sections)}" if sections else "it has no sections"
+            called = " and ".join(f"/**/{kind}" for kind in kinds)
+            raise DataError(f"{file}: {there}, which reach no node of this launch; call them {called}")
+
+
+def require_own_topics(cameras: Sequence[str], topics: Mapping[str, str]) -> None:
+    """Raises DataError where several cameras would all get one topic. topics: argument of the launch → what it says."""
+    for argument, topic in topics.items():
+        if len(cameras) > 1 and topic.startswith("/"):
+            raise DataError(
+                f"{argument}:={topic} would be that of each of the cameras {', '.join(cameras)}; give its name below "
+                "theirs, without / at its beginning"
+            )
 
 
 def _addresses(section: str, node: str) -> bool:

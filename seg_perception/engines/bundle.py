@@ -37,7 +37,7 @@ GOLDEN_IMAGE_FILE = "golden.png"
 MODEL_FILE = "model.{variant}.{format}"
 GOLDEN_MASK_FILE = "golden.{variant}.png"
 WEIGHTS_FILE = "weights.pt"
-_GOLDEN_AGREEMENT = 0.98
+GOLDEN_AGREEMENT = 0.98
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,21 @@ class Bundle:
 
 
 def find_bundle(bundle: Path | str) -> Path:
-    """The folder of a bundle given as a path, or as a name under config/models of the source tree or installation."""
+    """The folder of a bundle given as a path, or as a name under config/models of the source tree or installation.
+
+    A bare name means an installed one, whatever lies in the working directory.
+    """
     given = Path(bundle).expanduser()
-    is_path = given.name != str(bundle)
-    if (given / MANIFEST_FILE).is_file() or (is_path and given.is_dir()):
-        return given
-    if is_path:
+    if given.name != str(bundle):
+        if given.is_dir():
+            return given
         raise BundleError(f"{given}: no such folder; give the folder of a model bundle or the name of an installed one")
     installed = installed_bundles()
     for folder in installed:
         if folder.name == given.name:
             return folder
+    if (given / MANIFEST_FILE).is_file():
+        return given
     searched = ", ".join(map(str, _model_folders())) or "any installation"
     raise BundleError(
         f"model bundle {str(bundle)!r}: not found in {searched}; there are: "
@@ -219,7 +223,7 @@ def write_bundle(
             table=table,
             input=input_spec,
             golden_image=_write(fresh / GOLDEN_IMAGE_FILE, _png(golden_image)),
-            golden_agreement=_GOLDEN_AGREEMENT,
+            golden_agreement=GOLDEN_AGREEMENT,
             weights=None if weights is None else _write(fresh / WEIGHTS_FILE, weights),
             variants={variant.name: _write_variant(fresh, variant) for variant in variants},
         )
@@ -228,7 +232,7 @@ def write_bundle(
         _write(fresh / MANIFEST_FILE, _yaml(manifest))
         _verify(fresh)
         _swap(fresh, target, scratch / "old")
-    return Bundle.load(target)
+    return Bundle.load(target.absolute())
 
 
 def _model_folders() -> list[Path]:

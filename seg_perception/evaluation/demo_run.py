@@ -52,7 +52,8 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     if isinstance(material, DriveMaterial):
         DriveTruthGrids(material, _layout(request)).prepare(len(material.names[: request.frames or None]))
     parameters = out / PARAMETERS_FILE
-    document = merged([read_sections(robot_file(request.robot)), _parameters(request, material, bag)])
+    sections = _parameters(request, material, bag)
+    document = merged([read_sections(robot_file(request.robot)), sections], sections)
     write_whole(parameters, yaml.safe_dump(document, sort_keys=False), DataError)
     with_grid = not material.why_no_grid
     frame_of: dict[int, int] = {}
@@ -72,7 +73,7 @@ def recorded_by_demo(out: Path) -> bool:
     """Whether a demo, finished or not, has recorded into `out`: it has left the parameters that its recorder got."""
     try:
         nodes = yaml.safe_load((out / PARAMETERS_FILE).read_text(encoding="utf-8"))
-        return bool(nodes["/**/recorder"]["ros__parameters"]["bag"] == str((out / "bag").resolve()))
+        return bool(nodes["/recorder"]["ros__parameters"]["bag"] == str((out / "bag").resolve()))
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return False
 
@@ -123,7 +124,7 @@ def _parameters(request: RunRequest, material: Material, bag: Path) -> Sections:
             "publish_rate": min(2.0 * request.rate_hz, _FASTEST_GRID_HZ),
             **_mount_parameters(material.mount),
         }
-    return {f"/**/{name}": parameters for name, parameters in nodes.items()}
+    return {f"/{name}": parameters for name, parameters in nodes.items()}
 
 
 def _layout(request: RunRequest) -> MapperConfig:

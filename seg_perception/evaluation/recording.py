@@ -83,7 +83,7 @@ class Recording:
 
     def grids(self) -> Iterator[GridMessage]:
         """The occupancy grids."""
-        for stamp, received, message in self._stamped(GRID):
+        for stamp, _, message in self._stamped(GRID):
             info = message.info
             spec = GridSpec(info.resolution, info.width, info.height, info.origin.position.x, info.origin.position.y)
             cells = np.asarray(message.data, np.int8).reshape(info.height, info.width)

@@ -32,7 +32,8 @@ def _warp(labels: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Gener
     crop = np.array(config.crop, float)
     half = crop / 2 / np.array([scale / squeeze, scale * squeeze])
     centre = _centre(labels, half, config, rng)
-    return np.column_stack([linear, crop / 2 - linear @ centre])
+    # Crop and centre are in places of pixels' edges, the warp in those of their centres.
+    return np.column_stack([linear, (crop - 1) / 2 - linear @ (centre - 0.5)])
 
 
 def _centre(

@@ -23,7 +23,8 @@ Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """temperature: divides the logits. ece: expected calibration error, before and after, 0..1."""
+    """temperature: divides the logits. ece: expected calibration error, before and after, 0..1, a mean over the
+    sources."""
 
     temperature: float
     ece_before: float
@@ -31,12 +32,15 @@ class Calibration:
 
 
 def calibrate(logits_of: Logits, sources: Sequence[Source]) -> Calibration:
-    """Temperature of the least negative log-likelihood (Guo et al. 2017); every source counts the same."""
-    parts = [_held_out(logits_of, source) for source in sources]
-    logits, labels = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    losses = [float(functional.cross_entropy(logits / t, labels)) for t in TEMPERATURES]
+    """Temperature of the least negative log-likelihood (Guo et al. 2017), the mean over the sources; so are errors."""
+    parts = [part for source in sources if len((part := _held_out(logits_of, source))[1])]
+
+    def mean(score: Callable[[torch.Tensor, torch.Tensor], float], temperature: float) -> float:
+        return float(np.mean([score(logits / temperature, labels) for logits, labels in parts]))
+
+    losses = [mean(lambda logits, labels: float(functional.cross_entropy(logits, labels)), t) for t in TEMPERATURES]
     temperature = float(TEMPERATURES[int(np.argmin(losses))])
-    return Calibration(temperature, _ece(logits, labels), _ece(logits / temperature, labels))
+    return Calibration(temperature, mean(_ece, 1.0), mean(_ece, temperature))
 
 
 def calibration_gaps(

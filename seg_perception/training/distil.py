@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,23 @@ class Distillation(Objective):
     """
 
     def __init__(
-        self, supervised: nn.Module, student: PixelClassifier, teacher: PixelClassifier, n_classes: int
+        self,
+        supervised: nn.Module,
+        student: PixelClassifier,
+        teacher: PixelClassifier,
+        n_classes: int,
+        size: Sequence[int],
     ) -> None:
-        """supervised: of logits (N, C, H, W) and labels (N, H, W) int64. Raises TrainingError."""
+        """supervised: of logits (N, C, H, W) and labels (N, H, W) int64. size: of images that both take, (width,
+        height). Raises TrainingError.
+        """
         super().__init__()
         if isinstance(student, InstanceClassifier) or isinstance(teacher, InstanceClassifier):
             raise TrainingError("mask_rcnn learns and teaches by instances, not by logits; distil another architecture")
         self.supervised = supervised
+        networks = {"student": student, "teacher": teacher}
+        self._heads = {name: _last_layer(network, n_classes, size) for name, network in networks.items()}
         self.teacher = teacher.requires_grad_(False).eval()
-        self._heads = {"student": _last_layer(student, n_classes), "teacher": _last_layer(teacher, n_classes)}
         self.adapter = nn.Conv2d(self._heads["student"].in_channels, self._heads["teacher"].in_channels, 1)
 
     def forward(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -96,12 +104,18 @@ def _distance(features: Tensor, wanted: Tensor) -> Tensor:
     return 1 - functional.cosine_similarity(features, wanted, dim=1).mean()
 
 
-def _last_layer(network: PixelClassifier, n_classes: int) -> nn.Conv2d:
-    """The convolution that makes logits of features."""
+def _last_layer(network: PixelClassifier, n_classes: int, size: Sequence[int]) -> nn.Conv2d:
+    """The convolution that makes logits of features; that of an auxiliary head makes others."""
     heads = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels == n_classes]
-    if not heads:
+    training = network.training
+    logits = network.eval()(torch.zeros((1, 3, *size[::-1]), device=heads[0].weight.device)) if heads else None
+    network.train(training)
+    weights = [head.weight for head in heads]
+    gradients = () if logits is None else torch.autograd.grad(logits.sum(), weights, allow_unused=True)
+    used = [head for head, gradient in zip(heads, gradients, strict=True) if gradient is not None]
+    if not used:
         raise TrainingError(f"the network has no convolution to {n_classes} classes; its features cannot be distilled")
-    return heads[-1]
+    return used[-1]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     learned = resumed or whole_network(config, table)
     student = learned or build(model.architecture, model.encoder, model.options, n)
     inherited = 0 if learned else inherit(student, teacher)
-    objective = Distillation(Supervised(config, train, n).loss, student, teacher, n)
+    objective = Distillation(Supervised(config, train, n).loss, student, teacher, n, config.augment.crop)
     fabric = fabric_of(args.device, bf16=config.schedule.bf16)
     fabric.launch()
     trainer = Trainer(config, table, train, validation, args.out, objective, student, fabric)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seg_perception.core.classes import ClassTable
 from seg_perception.core.errors import EngineError, one_line
 from seg_perception.engines.base import Engine
+from seg_perception.engines.bundle import GOLDEN_AGREEMENT
 from seg_perception.engines.manifest import Accepted, InputSpec, Runtime
 from seg_perception.engines.onnxruntime import OnnxRuntimeEngine, installed_providers
 from seg_perception.engines.torch import TorchEngine
@@ -164,7 +165,7 @@ class Trial:
         verdicts = {r: self._judge(f"{name} on {r}", m, expected) for r, m in measured.items()}
         print(table_of(verdicts.values()))
         passed = [r for r, verdict in verdicts.items() if verdict.passed]
-        taken = passed or (list(engines) if accept else [])
+        taken = self._alike(passed or (list(engines) if accept else []), engines)
         latencies = latencies_ms({str(r): engines[r] for r in taken}, self.golden)
         best = next(iter(taken or engines))
         return Tried(
@@ -178,6 +179,15 @@ class Trial:
             {str(r): verdicts[r].failures for r in taken if not verdicts[r].passed},
             float_layers,
         )
+
+    def _alike(self, runtimes: Sequence[Runtime], engines: Mapping[Runtime, Engine]) -> list[Runtime]:
+        """Those whose golden mask is that of the first, which the bundle tells every runtime to reproduce."""
+        masks = {runtime: engines[runtime].infer(self.golden).mask for runtime in runtimes}
+        shares = {runtime: float(np.mean(mask == masks[runtimes[0]])) for runtime, mask in masks.items()}
+        for runtime, share in shares.items():
+            if share < GOLDEN_AGREEMENT:
+                print(f"{runtime} is left out: its golden mask is {share:.1%} that of {runtimes[0]}")
+        return [runtime for runtime, share in shares.items() if share >= GOLDEN_AGREEMENT]
 
     def _engines(self, name: str, model: bytes) -> dict[Runtime, Engine]:
         engines: dict[Runtime, Engine] = {}

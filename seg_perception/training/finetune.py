@@ -63,7 +63,7 @@ def finetune(args: argparse.Namespace, trained: Trained, network: PixelClassifie
         torch.manual_seed(config.seed)
         n = len(trained.table.classes)
         teacher = load_teacher(args.teacher, trained.table)
-        objective = Distillation(Supervised(config, train, n).loss, network, teacher, n)
+        objective = Distillation(Supervised(config, train, n).loss, network, teacher, n, config.augment.crop)
     trainer = Trainer(config, trained.table, train, validation, args.out, objective, network, fabric)
     if args.resume:
         trainer.resume()

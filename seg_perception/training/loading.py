@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing.synchronize import Event
 
 import cv2
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -35,6 +36,7 @@ def loaded(
         worker_init_fn=partial(_start_worker, ending),
         prefetch_factor=4 if workers else None,
         pin_memory=pinned,
+        generator=torch.Generator(),  # else it draws from the network's own random numbers, a resumed one anew
     )
     try:
         yield from loader

@@ -70,7 +70,7 @@ def _read(training: Path, file: str) -> tuple[Path, dict[str, Any]]:
     if file != checkpoint.BEST or not is_bundle:
         return training / file, checkpoint.load(training / file)
     try:
-        bundle = Bundle.load(training)
+        bundle = Bundle.load(training if is_name else training.absolute())
         path = bundle.root / WEIGHTS_FILE
         return path, checkpoint.parse(bundle.read_weights(), path)
     except BundleError as error:

@@ -112,7 +112,7 @@ class Trainer:
             self._keep(losses)
         else:
             self._save_last()
-        return not self._stop
+        return self.progress >= 1
 
     def start_from_weights(self) -> None:
         """Begin with the encoder's weights that the configuration names. Raises TrainingError."""

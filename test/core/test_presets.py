@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from seg_perception.core.errors import DataError
-from seg_perception.core.presets import camera_names, merged, preset, read_sections, require_addressed, robot_files
+from seg_perception.core.presets import (
+    camera_names,
+    merged,
+    preset,
+    read_sections,
+    require_addressed,
+    require_own_topics,
+    robot_files,
+)
 
 SHARE = Path(__file__).resolve().parents[2]
 
@@ -126,13 +134,46 @@ def test_files_are_merged_whatever_the_types_of_their_values(tmp_path):
     robot.write_text(
         "/**/grid_mapper: {ros__parameters: {max_range: 20, cameras: front, mount: {x: 1, z: 2.0}}}\n"
         "front: {segmenter: {ros__parameters: {threads: 2}}}\n"
+        "/**/other: {ros__parameters: {threads: 9}}\n"
     )
     mine.write_text("/**/grid_mapper: {ros__parameters: {max_range: 12.5, cameras: [front, rear], mount.x: 0.5}}\n")
-    document = merged(map(read_sections, (robot, mine)))
-    assert document == {
-        "/**/grid_mapper": {
+    nodes = ["/front/segmenter", "/rear/segmenter", "/grid_mapper"]
+    assert merged([read_sections(robot), read_sections(mine)], nodes) == {
+        "/front/segmenter": {"ros__parameters": {"threads": 2}},
+        "/grid_mapper": {
             "ros__parameters": {"max_range": 12.5, "cameras": ["front", "rear"], "mount.x": 0.5, "mount.z": 2.0}
         },
-        "/front/segmenter": {"ros__parameters": {"threads": 2}},
     }
     assert camera_names([robot, mine]) == ["front", "rear"]
+
+
+@pytest.mark.parametrize(
+    ("robot", "mine"),
+    [
+        ("/**/segmenter", "/**"),
+        ("/front/segmenter", "/**/segmenter"),
+        ("/**/segmenter", "/front/segmenter"),
+        ("/**", "/*/segmenter"),
+    ],
+)
+def test_the_later_file_overrides_however_its_section_is_called(robot, mine):
+    document = merged([{mine: {"threads": 1}, robot: {"threads": 2}}, {mine: {"threads": 3}}], ["/front/segmenter"])
+    assert document == {"/front/segmenter": {"ros__parameters": {"threads": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "it has no sections, which"), ("/**/segmentor: {ros__parameters: {a: 1}}", "its sections are /../segmentor")],
+)
+def test_a_file_that_reaches_no_node_is_refused(tmp_path, text, reason):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(DataError, match=rf"mine\.yaml: {reason}.*call them /\*\*/grid_mapper and /\*\*/segmenter"):
+        require_addressed([file], ["/segmenter", "/grid_mapper"])
+
+
+def test_cameras_have_topics_of_their_own():
+    require_own_topics([""], {"image": "/one/image_raw"})
+    require_own_topics(["front", "rear"], {"image": "image_rect", "depth": "depth"})
+    with pytest.raises(DataError, match="depth:=/one/depth would be that of each of the cameras front, rear"):
+        require_own_topics(["front", "rear"], {"image": "image_rect", "depth": "/one/depth"})

@@ -157,6 +157,14 @@ def test_labels_move_with_the_pixels(seed: int) -> None:
     assert wrong.mean() < 0.05
 
 
+def test_a_crop_as_large_as_the_image_is_all_of_it() -> None:
+    labels = np.random.default_rng(0).integers(0, 4, (64, 48), dtype=np.uint8)
+    image = np.repeat(labels[..., None] * 60, 3, axis=2)
+    config = AugmentConfig([48, 64], (1.0, 1.0), aspect=0.0, rotation_deg=0.0, colour=0.0, blur=0.0, noise=0.0)
+    seen = [augment(image, labels, config, np.random.default_rng(seed))[1].tobytes() for seed in range(8)]
+    assert set(seen) == {labels.tobytes(), labels[:, ::-1].tobytes()}
+
+
 def _moved(old: Path, new: Path) -> Path:
     new.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.move(old, new))

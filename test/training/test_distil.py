@@ -36,7 +36,7 @@ def test_student_learns_from_the_teacher_alone() -> None:
     student, teacher = _network(8, 1), _network(16, 2)
     images = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8)
     labels = torch.full((1, 32, 32), 255, dtype=torch.uint8)
-    objective = Distillation(_NoLabels(), student, teacher, 3)
+    objective = Distillation(_NoLabels(), student, teacher, 3, (64, 64))
 
     def divergence() -> float:
         with torch.no_grad():
@@ -57,6 +57,23 @@ def test_student_learns_from_the_teacher_alone() -> None:
     assert losses[-1] < 0.5 * losses[0]
     assert divergence() < 0.5 * before
     assert all(torch.equal(a, b) for a, b in zip(frozen, teacher.parameters(), strict=True))
+
+
+class _WithAuxiliaryHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.auxiliary = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 1), nn.Conv2d(8, 3, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.body(pixels)
+        self.auxiliary(features.detach())
+        return self.head(features)
+
+
+def test_the_features_are_those_of_the_head_that_decides() -> None:
+    teacher = PixelClassifier(_WithAuxiliaryHead(), 32)
+    objective = Distillation(_NoLabels(), _network(8, 1), teacher, 3, (64, 64))
+    assert objective._heads["teacher"] is teacher.network.head
 
 
 @pytest.fixture()
@@ -80,7 +97,7 @@ def test_networks_of_instances_are_refused(instances: str) -> None:
     networks = {"student": _network(8, 1), "teacher": _network(16, 2)}
     networks[instances] = build("mask_rcnn", "tu-resnet10t", options, 4)
     with pytest.raises(TrainingError, match="mask_rcnn learns and teaches by instances"):
-        Distillation(_NoLabels(), **networks, n_classes=4)
+        Distillation(_NoLabels(), **networks, n_classes=4, size=(64, 64))
 
 
 def test_command_trains_a_student_that_exports_like_any(student: Path, training: Path, tmp_path: Path) -> None:

@@ -149,3 +149,28 @@ def test_temperature_makes_confidence_honest() -> None:
     assert result.temperature > 2
     assert result.ece_before > 0.15
     assert result.ece_after < 0.05
+
+
+def _sources_of_other_difficulty() -> list[Source]:
+    """The first pixels of an image are labelled, the rest of the second source's is not: 2000 and 100 pixels."""
+    easy, hard = np.zeros((40, 50), np.uint8), np.full((40, 50), 255, np.uint8)
+    hard.flat[:100] = 0
+    return [
+        Source(name, [(np.zeros((40, 50, 3), np.uint8), labels)], 1.0) for name, labels in (("a", easy), ("b", hard))
+    ]
+
+
+def test_every_source_counts_the_same_in_the_calibration() -> None:
+    def logits(image: np.ndarray) -> np.ndarray:
+        """Right on all pixels but the first hundred, of which it is right on half; always as sure."""
+        wrong = np.zeros(image.shape[:2], bool)
+        wrong.flat[:100:2] = True
+        return np.where([~wrong, wrong], np.float32(2), np.float32(0))
+
+    easy, hard = _sources_of_other_difficulty()
+    alone = [calibrate(logits, [source]).temperature for source in (easy, hard)]
+    both = calibrate(logits, [easy, hard])
+    assert alone[0] < 0.9 and alone[1] > 3.9
+    assert 1.2 < both.temperature < 3.5
+    errors = [calibrate(logits, [source]).ece_before for source in (easy, hard)]
+    assert both.ece_before == pytest.approx(np.mean(errors))

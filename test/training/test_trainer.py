@@ -83,7 +83,12 @@ def test_learns_and_leaves_its_records(document: dict[str, Any], tmp_path: Path)
     assert best >= score
 
 
-def test_resumed_training_equals_the_uninterrupted_one(document: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["unet", "deeplabv3plus"])  # the second has dropout
+def test_resumed_training_equals_the_uninterrupted_one(
+    document: dict[str, Any], tmp_path: Path, architecture: str
+) -> None:
+    if architecture != "unet":
+        document["model"] = {"architecture": architecture, "encoder": "tu-resnet10t"}
     _trainer(document, tmp_path / "whole").fit()
 
     killed = _trainer(document, tmp_path / "parts")
