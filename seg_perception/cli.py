@@ -7,6 +7,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.lib import NumpyVersion
 
 from seg_perception.core.errors import SegPerceptionError
 
@@ -78,7 +82,10 @@ def _import(command: str, module_name: str):  # type: ignore[no-untyped-def]
 
 
 def _missing(command: str, error: ModuleNotFoundError, extra: str) -> str:
-    return f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'"
+    # Newer ones break what Ubuntu's ROS was built for; nor does a second ONNX Runtime belong beside the one for a GPU.
+    numpy = ' "numpy<1.25"' if NumpyVersion(np.__version__) < "1.25.0" else ""
+    extra = extra.removeprefix("cpu,") if find_spec("onnxruntime") else extra
+    return f"{command} needs the Python package {error.name}; install it with: pip install -e '.[{extra}]'{numpy}"
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ from seg_perception.core.errors import SegPerceptionError
 
 
 @contextmanager
-def writing(path: Path, kind: type[SegPerceptionError]) -> Iterator[None]:
+def writing(
+    path: Path, kind: type[SegPerceptionError], advice: str = "make room, or choose another place"
+) -> Iterator[None]:
     """Raises an error of this kind, which names the path, for what the disk refuses meanwhile."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise kind(f"{path}: cannot be written ({reason}); make room, or choose another place") from error
+        raise kind(f"{path}: cannot be written ({reason}); {advice}") from error
 
 
 def require_writable(folder: Path) -> None:

@@ -86,7 +86,7 @@ def rendered_drive(request: DriveRequest) -> Path:
     if not (folder / DRIVE_FILE).is_file():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         try:
-            with writing(folder, DataError):  # XDG_CACHE_HOME says where else
+            with writing(folder, DataError, "make room, or name another place for it by XDG_CACHE_HOME"):
                 _render(request, unfinished)
                 shutil.rmtree(folder, ignore_errors=True)
                 unfinished.rename(folder)

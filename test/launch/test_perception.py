@@ -145,6 +145,23 @@ def test_a_section_that_reaches_no_node_ends_the_launch_with_one_line(launch, tm
     assert "section /segmenter is not for /front/segmenter" in started.log and "process started" not in started.log
 
 
+@pytest.mark.parametrize("argument", ["image", "depth"])
+def test_one_topic_for_several_cameras_ends_the_launch_with_one_line(launch, argument):
+    started = launch("perception.launch.py", robot="car_surround", **{argument: "/one/image_raw"})
+    assert started.returncode() == 1
+    assert f"{argument}:=/one/image_raw would be that of each of the cameras front, left" in started.log
+    assert "process started" not in started.log
+
+
+def test_the_users_file_overrides_whatever_the_robots_sections_are_called(launch, client, bundle, tmp_path):
+    robot, mine = tmp_path / "robot.yaml", tmp_path / "mine.yaml"
+    robot.write_text("/**: {ros__parameters: {threads: 3}}\n/segmenter: {ros__parameters: {threads: 2}}\n")
+    mine.write_text("/**: {ros__parameters: {threads: 1}}\n")
+    started = launch("perception.launch.py", robot=robot, model=bundle, params_file=mine)
+    started.wait_until_active(client, "/segmenter", "/grid_mapper")
+    assert "1 thread" in started.log and "threads" not in started.log, started.log
+
+
 def test_a_driver_with_its_own_tree_of_topics(launch, client, bundle, tmp_path):
     """As RealSense's has them: colour in a folder of its own, aligned depth in another."""
     mine = tmp_path / "mine.yaml"

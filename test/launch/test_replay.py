@@ -197,6 +197,14 @@ def test_bad_argument_ends_the_replay_with_one_line(launch, bag, arguments, reas
     assert "process started" not in started.log
 
 
+@pytest.mark.parametrize("metadata", ["", "other: 1", '"cut'])
+def test_a_damaged_bag_ends_the_replay_with_one_line(launch, tmp_path, metadata):
+    (tmp_path / "metadata.yaml").write_text(metadata)
+    started = launch("replay.launch.py", bag=tmp_path)
+    assert started.returncode() == 1
+    assert f"bag:={tmp_path}: metadata.yaml is damaged" in started.log and "process started" not in started.log
+
+
 @needs_rosbag2
 def test_model_that_cannot_be_loaded_ends_the_replay(launch, bag, tmp_path):
     broken = tmp_path / "broken"
