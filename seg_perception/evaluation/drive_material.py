@@ -88,8 +88,9 @@ def rendered_drive(request: DriveRequest) -> Path:
         try:
             with writing(folder, DataError, "make room, or name another place for it by XDG_CACHE_HOME"):
                 _render(request, unfinished)
-                shutil.rmtree(folder, ignore_errors=True)
-                unfinished.rename(folder)
+                if not (folder / DRIVE_FILE).is_file():  # else another process was sooner, and may be reading it
+                    shutil.rmtree(folder, ignore_errors=True)
+                    unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder

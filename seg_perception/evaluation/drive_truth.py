@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import astuple
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class DriveTruth:
             return GridTruth(*planes)
         truth = self._find(index, spec)
         rows = np.stack([truth.occupied.ravel(), truth.free.ravel(), truth.visible.ravel()])
-        unfinished = path.with_suffix(".tmp.npy")
+        unfinished = path.with_suffix(f".{os.getpid()}.npy")
         np.save(unfinished, np.packbits(rows, axis=1))
         unfinished.replace(path)
         return truth
