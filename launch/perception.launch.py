@@ -11,7 +11,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -21,11 +20,13 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.utilities import prefix_namespace
 
 from seg_perception.core.camera_topics import below, beside, compressed
 from seg_perception.core.errors import DataError
 from seg_perception.core.fastdds import large_images_profile, profile_variables, scarce_shared_memory
 from seg_perception.core.presets import (
+    as_yaml,
     camera_names,
     merged,
     preset,
@@ -92,9 +93,8 @@ def nodes(context: LaunchContext) -> list[Action]:
     files = robot_files(SHARE, given["robot"], given["params_file"])
     cameras = camera_names(files)
     prefixes = {camera: "/".join(filter(None, (given["namespace"], camera))) for camera in cameras}
-    names = [*(f"{prefix}/segmenter" for prefix in prefixes.values()), f"{given['namespace']}/grid_mapper"]
-    pushed = context.launch_configurations.get("ros_namespace", "")  # by a launch file around this one
-    full_names = ["/" + f"{pushed}/{name}".strip("/").replace("//", "/") for name in names]
+    full_names = [full_name(prefix, "segmenter", context) for prefix in prefixes.values()]
+    full_names.append(full_name(given["namespace"], "grid_mapper", context))
     require_addressed(files, full_names)
     require_own_topics(cameras, {name: given[name] for name in ("image", "depth")})
     parameters = parameter_file(files, full_names)
@@ -138,6 +138,12 @@ def nodes(context: LaunchContext) -> list[Action]:
     return [*map(segmenter, cameras), mapper, *viewers]
 
 
+def full_name(namespace: str, name: str, context: LaunchContext) -> str:
+    """Of a node; a launch file around this one may have pushed a namespace."""
+    pushed = context.launch_configurations.get("ros_namespace")
+    return "/" + f"{prefix_namespace(pushed, namespace)}/{name}".strip("/")
+
+
 def end_without_parameters(event: ProcessExited, context: LaunchContext) -> list[Action]:
     """A node whose parameters are wrong has said so; started again, it would say nothing else."""
     if event.returncode != _WRONG_PARAMETERS or context.is_shutdown:
@@ -151,7 +157,7 @@ def parameter_file(files: list[Path], nodes: list[str]) -> str:
     if len(files) == 1:
         return str(files[0])
     with tempfile.NamedTemporaryFile("w", prefix="seg_perception_", suffix=".yaml", delete=False) as file:
-        yaml.safe_dump(merged([read_sections(each) for each in files], nodes), file, sort_keys=False)
+        file.write(as_yaml(merged([read_sections(each) for each in files], nodes)))
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from seg_perception.core.errors import DataError
 from seg_perception.core.yaml_file import load_yaml
 
@@ -64,6 +66,16 @@ def merged(files: Sequence[Sections], nodes: Iterable[str]) -> dict[str, Any]:
         if values:
             document[node] = {"ros__parameters": values}
     return document
+
+
+def as_yaml(document: dict[str, Any]) -> str:
+    """Without aliases, which rcl does not read, for what nodes have in common."""
+    return yaml.dump(document, Dumper=_WithoutAliases, sort_keys=False)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def require_addressed(files: Iterable[Path], nodes: Collection[str]) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.mapper_config import MapperConfig
-from seg_perception.core.presets import Sections, merged, read_sections
+from seg_perception.core.presets import Sections, as_yaml, merged, read_sections
 from seg_perception.core.writable import write_whole
 from seg_perception.evaluation.drive_material import DriveMaterial
 from seg_perception.evaluation.drive_truth_grids import DriveTruthGrids
@@ -54,7 +54,7 @@ def run_nodes(request: RunRequest, material: Material, out: Path) -> dict[int, i
     parameters = out / PARAMETERS_FILE
     sections = _parameters(request, material, bag)
     document = merged([read_sections(robot_file(request.robot)), sections], sections)
-    write_whole(parameters, yaml.safe_dump(document, sort_keys=False), DataError)
+    write_whole(parameters, as_yaml(document), DataError)
     with_grid = not material.why_no_grid
     frame_of: dict[int, int] = {}
     with NodeGroup(out / LOGS_FOLDER) as group, contextlib.suppress(KeyboardInterrupt):
@@ -73,7 +73,8 @@ def recorded_by_demo(out: Path) -> bool:
     """Whether a demo, finished or not, has recorded into `out`: it has left the parameters that its recorder got."""
     try:
         nodes = yaml.safe_load((out / PARAMETERS_FILE).read_text(encoding="utf-8"))
-        return bool(nodes["/recorder"]["ros__parameters"]["bag"] == str((out / "bag").resolve()))
+        recorder = nodes.get("/recorder") or nodes["/**/recorder"]  # as it was called before
+        return bool(recorder["ros__parameters"]["bag"] == str((out / "bag").resolve()))
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return False
 

@@ -30,7 +30,9 @@ def load_encoder(network: PixelClassifier, encoder: str, weights: str, base: Pat
     chosen = _by_name(own, given) or _by_order(own, given)
     if not chosen:
         raise TrainingError(f"weights {weights}: neither names nor shapes are those of the encoder {encoder}")
-    first = next(name for name, tensor in own.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
+    first = next((name for name, tensor in own.items() if tensor.ndim == 4 and tensor.shape[1] == 3), None)
+    if first is None:
+        raise TrainingError(f"weights {weights}: {encoder} has no convolution of three channels to give BGR to")
     chosen[first] = chosen[first].flip(1)
     network.network.encoder.load_state_dict(chosen)
 

@@ -186,7 +186,7 @@ class PipelineNode(LifecycleNode, Generic[P]):
 
 
 def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT or SIGTERM; returns the exit code: 0, or 2 where the node cannot be made.
+    """Run a node until SIGINT or SIGTERM; returns the exit code: 0, 2 where the node cannot be made, 1 after a fault.
 
     Where the process has not ended long after the signal or the failure, blocked in the middleware or a driver, it says
     where and ends with 1.
@@ -219,9 +219,10 @@ def run(make_node: Callable[[], PipelineNode[Any]], args: Sequence[str] | None =
     except SegPerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception:
+    except Exception:  # noqa: BLE001 (raised on, it would keep what the constructor has begun)
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
-            raise
+            traceback.print_exc()
+            return 1
     finally:
         end()
         if node:

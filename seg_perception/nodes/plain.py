@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TypeVar
@@ -22,7 +23,8 @@ N = TypeVar("N", bound=Node)
 def run_plain(make_node: Callable[[], N], work: Callable[[N], object], args: Sequence[str] | None = None) -> int:
     """Make a node, let it work until it is done or a signal comes, destroy it; returns the exit code.
 
-    0 when done or ended by a signal; 2, with the reason on stderr, when a SegPerceptionError ends it.
+    0 when done or ended by a signal; 2, with the reason on stderr, when a SegPerceptionError ends it; 1, with a
+    traceback, when another does.
     """
     node = None
 
@@ -42,9 +44,10 @@ def run_plain(make_node: Callable[[], N], work: Callable[[N], object], args: Seq
     except SegPerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception:
+    except Exception:  # noqa: BLE001 (raised on, it would keep what the constructor has begun)
         if rclpy.ok():  # else: whatever was just using the context that the signal has shut down
-            raise
+            traceback.print_exc()
+            return 1
     finally:
         on_signals(signal.SIG_IGN)  # a second Ctrl-C must not leave anything half closed
         if node:

@@ -162,16 +162,21 @@ class Trial:
     ) -> Tried:
         measured = {r: measure(engine, self.held_out, len(self.table.classes)) for r, engine in engines.items()}
         expected = confidence.ece_after if confidence else None
-        verdicts = {r: self._judge(f"{name} on {r}", m, expected) for r, m in measured.items()}
+        masks = {r: engine.infer(self.golden).mask for r, engine in engines.items()}
+        judged = {r: self._judge(f"{name} on {r}", m, expected) for r, m in measured.items()}
+        stored = next((r for r, verdict in judged.items() if verdict.passed), next(iter(engines)))
+        shares = {r: float(np.mean(mask == masks[stored])) for r, mask in masks.items()}
+        verdicts = {r: verdict.and_golden(shares[r], str(stored)) for r, verdict in judged.items()}
         print(table_of(verdicts.values()))
         passed = [r for r, verdict in verdicts.items() if verdict.passed]
-        taken = self._alike(passed or (list(engines) if accept else []), engines)
+        # A bundle has one golden mask, and a runtime that gives another would be refused where it is to drive.
+        taken = passed or ([r for r in engines if shares[r] >= GOLDEN_AGREEMENT] if accept else [])
         latencies = latencies_ms({str(r): engines[r] for r in taken}, self.golden)
         best = next(iter(taken or engines))
         return Tried(
             name,
             model,
-            engines[best].infer(self.golden).mask,
+            masks[best],
             tuple(Accepted(r, verdicts[r].scores, latencies[str(r)]) for r in taken),
             tuple(verdicts.values()),
             measured[best].class_iou(self.table),
@@ -179,15 +184,6 @@ class Trial:
             {str(r): verdicts[r].failures for r in taken if not verdicts[r].passed},
             float_layers,
         )
-
-    def _alike(self, runtimes: Sequence[Runtime], engines: Mapping[Runtime, Engine]) -> list[Runtime]:
-        """Those whose golden mask is that of the first, which the bundle tells every runtime to reproduce."""
-        masks = {runtime: engines[runtime].infer(self.golden).mask for runtime in runtimes}
-        shares = {runtime: float(np.mean(mask == masks[runtimes[0]])) for runtime, mask in masks.items()}
-        for runtime, share in shares.items():
-            if share < GOLDEN_AGREEMENT:
-                print(f"{runtime} is left out: its golden mask is {share:.1%} that of {runtimes[0]}")
-        return [runtime for runtime, share in shares.items() if share >= GOLDEN_AGREEMENT]
 
     def _engines(self, name: str, model: bytes) -> dict[Runtime, Engine]:
         engines: dict[Runtime, Engine] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from seg_perception.core.classes import UNLABELLED, ClassTable, Kind
 from seg_perception.core.metrics import confusion, iou, mean_iou
 from seg_perception.engines.base import Engine
+from seg_perception.engines.bundle import GOLDEN_AGREEMENT
 from seg_perception.training.calibration import BINS, calibration_gaps
 from seg_perception.training.config import ExportConfig
 from seg_perception.training.data import Source
@@ -81,6 +82,13 @@ class Verdict:
     def passed(self) -> bool:
         """Whether the candidate may drive."""
         return not self.failures
+
+    def and_golden(self, share: float, runtime: str) -> Verdict:
+        """With the share of the golden mask's pixels that are those of the runtime whose mask the bundle gets."""
+        if share >= GOLDEN_AGREEMENT:
+            return self
+        failure = f"golden mask as on {runtime} {share:.4f} (limit {GOLDEN_AGREEMENT:g})"
+        return replace(self, failures=(*self.failures, failure))
 
 
 def judge(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from seg_perception.core.errors import DataError
 from seg_perception.core.presets import (
+    as_yaml,
     camera_names,
     merged,
     preset,
@@ -177,3 +179,9 @@ def test_cameras_have_topics_of_their_own():
     require_own_topics(["front", "rear"], {"image": "image_rect", "depth": "depth"})
     with pytest.raises(DataError, match="depth:=/one/depth would be that of each of the cameras front, rear"):
         require_own_topics(["front", "rear"], {"image": "image_rect", "depth": "/one/depth"})
+
+
+def test_what_nodes_have_in_common_is_written_out_for_each():
+    document = merged([{"/**": {"cameras": ["front", "rear"]}}], ["/segmenter", "/grid_mapper"])
+    assert not set("&*") & set(as_yaml(document))
+    assert yaml.safe_load(as_yaml(document)) == document

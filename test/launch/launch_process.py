@@ -16,14 +16,15 @@ _END_S = 90.0
 
 
 class LaunchProcess:
-    """`ros2 launch seg_perception <file> <arguments>`."""
+    """`ros2 launch seg_perception <file> <arguments>`; a file given by its path is not of the package."""
 
-    def __init__(self, log: Path, file: str, arguments: dict[str, object], environment: dict[str, str]) -> None:
+    def __init__(self, log: Path, file: str | Path, arguments: dict[str, object], environment: dict[str, str]) -> None:
         self._log = log
         given = [f"{name}:={value}" for name, value in arguments.items()]
+        package = [] if Path(file).is_absolute() else ["seg_perception"]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                ["ros2", "launch", "seg_perception", file, *given],
+                ["ros2", "launch", *package, str(file), *given],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},

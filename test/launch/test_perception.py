@@ -162,6 +162,28 @@ def test_the_users_file_overrides_whatever_the_robots_sections_are_called(launch
     assert "cpu, 1 thread\n" in started.log, started.log
 
 
+def test_parameters_reach_nodes_below_a_namespace_of_their_own_in_a_launch_with_another(
+    launch, client, bundle, tmp_path
+):
+    mine, outer = tmp_path / "mine.yaml", tmp_path / "outer.launch.py"
+    mine.write_text("/**: {ros__parameters: {threads: 1}}\n")
+    perception = Path(__file__).parents[2] / "launch" / "perception.launch.py"
+    arguments = {"model": str(bundle), "params_file": str(mine), "namespace": "/own"}
+    outer.write_text(
+        "from launch import LaunchDescription\n"
+        "from launch.actions import GroupAction, IncludeLaunchDescription\n"
+        "from launch.launch_description_sources import PythonLaunchDescriptionSource\n"
+        "from launch_ros.actions import PushRosNamespace\n"
+        "def generate_launch_description():\n"
+        f"    source = PythonLaunchDescriptionSource({str(perception)!r})\n"
+        f"    included = IncludeLaunchDescription(source, launch_arguments={arguments!r}.items())\n"
+        "    return LaunchDescription([GroupAction([PushRosNamespace('fleet'), included])])\n"
+    )
+    started = launch(outer)
+    started.wait_until_active(client, "/own/segmenter", "/own/grid_mapper")
+    assert "cpu, 1 thread\n" in started.log, started.log
+
+
 def test_a_driver_with_its_own_tree_of_topics(launch, client, bundle, tmp_path):
     """As RealSense's has them: colour in a folder of its own, aligned depth in another."""
     mine = tmp_path / "mine.yaml"

@@ -109,3 +109,11 @@ def test_what_is_neither_file_nor_package_is_not_to_be_installed(weights: str, t
     with pytest.raises(TrainingError) as error:
         load_encoder(network, "resnet18", weights, tmp_path)
     assert weights in str(error.value) and "https" not in str(error.value).replace(weights, "")
+
+
+def test_an_encoder_that_takes_no_colours_is_refused(tmp_path: Path) -> None:
+    network = PixelClassifier(torch.nn.Module(), 32)
+    network.network.encoder = torch.nn.Sequential(torch.nn.PixelUnshuffle(4), torch.nn.Conv2d(48, 8, 3))
+    torch.save(network.network.encoder.state_dict(), tmp_path / "own.pth")
+    with pytest.raises(TrainingError, match="tresnet has no convolution of three channels"):
+        load_encoder(network, "tresnet", "own.pth", tmp_path)

@@ -16,7 +16,7 @@ class Refused(lifecycle.PipelineNode[lifecycle.PipelineParameters]):
         super().__init__("refused", lifecycle.PipelineParameters)
         self.itself = self  # as its callbacks do: no count of references comes to zero
         _made.append(weakref.ref(self))
-        raise SegPerceptionError("it cannot be made")
+        raise SegPerceptionError("it cannot be made") if sys.argv[1] == "refused" else TypeError("a fault of ours")
 
 
 code = lifecycle.run(Refused)

@@ -29,7 +29,11 @@ def test_a_blocked_node_says_where_and_ends(tmp_path, number):
     assert "blocked_node.py" in log.read_text() and "in deactivate" in log.read_text()
 
 
-def test_what_a_failed_constructor_has_begun_is_destroyed_before_the_interpreter_ends():
+@pytest.mark.parametrize(
+    ("how", "code", "last_words"), [("refused", 2, "error: it cannot be made\n"), ("broken", 1, "a fault of ours\n")]
+)
+def test_what_a_failed_constructor_has_begun_is_destroyed_before_the_interpreter_ends(how, code, last_words):
     script = Path(__file__).with_name("refused_node.py")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "destroyed\n", "error: it cannot be made\n")
+    done = subprocess.run([sys.executable, str(script), how], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout) == (code, "destroyed\n")
+    assert done.stderr.endswith(last_words) and ("Traceback" in done.stderr) == (how == "broken")

@@ -174,3 +174,10 @@ def test_every_source_counts_the_same_in_the_calibration() -> None:
     assert 1.2 < both.temperature < 3.5
     errors = [calibrate(logits, [source]).ece_before for source in (easy, hard)]
     assert both.ece_before == pytest.approx(np.mean(errors))
+
+
+def test_a_runtime_that_does_not_reproduce_the_golden_mask_is_refused() -> None:
+    labels = _scenes(4, 1)
+    verdict = judge("exact", _measured(labels, labels), _measured(labels, labels), [_source(labels)], TABLE, FREE)
+    assert verdict.and_golden(0.99, "cpu") == verdict and verdict.passed
+    assert verdict.and_golden(0.95, "cpu").failures == ("golden mask as on cpu 0.9500 (limit 0.98)",)
