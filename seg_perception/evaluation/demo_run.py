@@ -75,7 +75,7 @@ def recorded_by_demo(out: Path) -> bool:
         nodes = yaml.safe_load((out / PARAMETERS_FILE).read_text(encoding="utf-8"))
         recorder = nodes.get("/recorder") or nodes["/**/recorder"]  # as it was called before
         return bool(recorder["ros__parameters"]["bag"] == str((out / "bag").resolve()))
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -279,7 +279,7 @@ def test_parameters_change_live_or_are_refused_with_what_is_allowed(fresh, clien
     status = fresh.wait_for_status(lambda s: s.received == 2, "masks received")
     assert (status.processed, status.failed) == (0, 0) and "enabled" in status.message
     assert client.set_parameter(NODE, "enabled", True).successful
-    fresh.wait_for_grid(fresh.drive(2)[-1])
+    fresh.wait_for_grid(fresh.drive(12)[-1])
 
 
 def test_the_last_mask_reaches_the_grid_even_if_it_was_too_early_for_the_publish_rate(fresh, client):

@@ -18,7 +18,7 @@ from node_processes import NodeProcess, wait_for
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
-from seg_perception.evaluation.bags import open_bag, stamp_ns
+from seg_perception.evaluation.bags import open_bag
 from seg_perception.evaluation.evaluate_run import Request, evaluate
 from seg_perception.msg import PipelineStatus
 from seg_perception.ros.conversions import stamp_from_ns, stamp_to_ns
@@ -63,7 +63,7 @@ def in_ros(kind, message):
 def planes(bag, topic):
     """Stamp → content, as the messages have it."""
     with open_bag(bag) as opened:
-        return {stamp_ns(message.header): bytes(message.data) for *_, message in opened.messages([topic])}
+        return {stamp_to_ns(message.header.stamp): bytes(message.data) for *_, message in opened.messages([topic])}
 
 
 def received(messages):
@@ -111,7 +111,7 @@ def test_live_masks_and_grids_are_those_of_the_replay(nodes, client, tmp_path):
             clock.publish(Clock(clock=stamp_from_ns(time_ns)))
             publish[topic].publish(in_ros(topics[topic], message))
             if topic == "/image":
-                stamp = stamp_ns(message.header)
+                stamp = stamp_to_ns(message.header.stamp)
                 wait_for(lambda: stamp in received(masks), "the mask")  # noqa: B023
             elif topic == "/odom" and stamp:
                 wait_for(lambda: stamp in received(grids), "the grid")  # noqa: B023
